@@ -1,0 +1,3 @@
+//! The `chunk` program.
+
+fn main() {}

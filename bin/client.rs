@@ -1,0 +1,3 @@
+//! The `client` program.
+
+fn main() {}

@@ -1,0 +1,27 @@
+//! htfs: a distributed file system in the shape of the Google File System.
+//!
+//! One *master* knows names, attributes and where contents live; any number of *chunk servers*
+//! hold the contents; a *client* mounts the whole as a directory. All of them speak XML-RPC over
+//! HTTPS.
+//!
+//! # Layout
+//!
+//! From the ground up; a module may use those above it in this list.
+//!
+//! * [`types`], [`limits`], [`error`], [`clock`]: plain data, every limit, the closed list of
+//!   errors, the only reader of the clock.
+//! * [`pickle`]: the flat pickles in which Python clients keep attributes.
+//! * [`rpc`]: TLS, HTTP and XML-RPC, server and client side. Knows no file system.
+//! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
+//! * [`store`]: durable state: transactions, and the logged hash table over them.
+//! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
+//!   they share is [`proto`].
+//! * [`embedded`]: a master, chunk servers and a client in one process.
+
+pub mod clock;
+pub mod error;
+pub mod limits;
+pub mod proto;
+pub mod rpc;
+pub mod store;
+pub mod types;

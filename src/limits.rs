@@ -1,0 +1,87 @@
+//! Every limit and timeout of the system, with its reason; asserted against each other below.
+
+use std::time::Duration;
+
+/// Longest key of a hash table, in bytes. A path has at most 4096.
+pub const KEY_SIZE_MAX: usize = 4096;
+
+/// Longest URL of a chunk server, in bytes.
+pub const URL_SIZE_MAX: usize = 255;
+
+/// Largest body of a request or an answer, in bytes. One value of a hash table travels in one
+/// body, as base64 (4 bytes for 3), so this also bounds a classic file.
+pub const BODY_SIZE_MAX: usize = 512 << 20;
+
+/// Bodies that a server holds in memory at once, in bytes, over all connections. Further requests
+/// wait their turn.
+pub const BODIES_IN_MEMORY_MAX: usize = 1 << 30;
+
+/// Largest part of a body that is not base64 contents, in bytes: the XML that is built into values
+/// of the heap, which take a multiple of their text.
+pub const XML_SIZE_MAX: usize = 16 << 20;
+
+/// Deepest nesting of XML elements in a body. A struct in an array in a call takes 11.
+pub const XML_DEPTH_MAX: usize = 96;
+
+/// Calls in one `system.multicall`.
+pub const MULTICALL_MAX: usize = 1024;
+
+/// Connections a server serves at once; more wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Longest time for a peer to finish its TLS handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest time for a peer to send the head of a request, and longest idle time between two.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Longest time without a byte while a body is sent or an answer is taken.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time for requests under way to finish when a server stops.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default deadline of one call of a client, attempts included.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Attempts of a call that is safe to repeat.
+pub const CALL_ATTEMPTS_MAX: u32 = 3;
+
+/// Longest time for a client to connect, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest time-to-live of an entry: about 100 years, in seconds. A longer one is cut to it.
+pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
+
+/// Default of `--backup-every`: updates in the log before the backup is renewed.
+pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
+
+/// Time between two sweeps for expired entries.
+pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
+
+/// How long a server that was chosen by `getServer` counts as about to grow, unless the caller's
+/// `changeSize` comes earlier.
+pub const PLACEMENT_LEASE_MS: u64 = 10_000;
+
+/// Chunk servers that a master knows.
+pub const SERVERS_MAX: usize = 65_536;
+
+/// Values up to this size live in the index of the chunk server, larger ones in files.
+pub const INLINE_VALUE_MAX: usize = 4096;
+
+/// A checksum covers this many bytes of contents.
+pub const CHECKSUM_BLOCK_SIZE: usize = 64 << 10;
+
+/// Largest pickled dict of attributes that is read, in bytes.
+pub const PICKLED_ATTRIBUTES_MAX: usize = 1 << 20;
+
+/// Time between two rounds of writing acknowledged updates through to the disk.
+pub const SYNC_PERIOD: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
+    assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
+    assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
+    assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
+    assert!(BACKUP_EVERY_DEFAULT > 0);
+};

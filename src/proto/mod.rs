@@ -1,0 +1,6 @@
+//! The methods on the wire: one type per method, with its name, encoding and decoding together.
+//! Knows types and values, no sockets. The only contract between the three roles.
+
+pub mod classic;
+pub mod server;
+pub mod values;

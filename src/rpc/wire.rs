@@ -1,0 +1,1 @@
+//! The codec: calls and answers to and from XML.

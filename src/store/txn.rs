@@ -1,0 +1,37 @@
+//! Transactions over ordered tables of bytes: the narrow interface between what the servers
+//! decide and where they keep it.
+
+use bytes::Bytes;
+
+use crate::error::Result;
+
+/// The name of an ordered table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table(pub &'static str);
+
+/// One transaction: it sees its own writes, and takes effect as a whole or not at all.
+pub trait Txn {
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` if the store cannot be read.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Stores a value, in place of what was there.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]);
+
+    /// Deletes a key; nothing happens if it is not there.
+    fn delete(&mut self, table: Table, key: &[u8]);
+
+    /// Up to `limit` entries with keys in `from..to`, in ascending order of their keys' bytes.
+    ///
+    /// # Errors
+    /// As [`Txn::get`].
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>>;
+}
