@@ -21,6 +21,7 @@
 pub mod clock;
 pub mod error;
 pub mod limits;
+pub mod pickle;
 pub mod proto;
 pub mod rpc;
 pub mod store;
