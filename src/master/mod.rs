@@ -1,0 +1,3 @@
+//! The master: names, attributes, and where contents live.
+
+pub mod namespace;
