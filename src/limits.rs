@@ -75,6 +75,12 @@ pub const CHECKSUM_BLOCK_SIZE: usize = 64 << 10;
 /// Largest pickled dict of attributes that is read, in bytes.
 pub const PICKLED_ATTRIBUTES_MAX: usize = 1 << 20;
 
+/// Objects in one pickle: the names in one directory of a Python client, say.
+pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
+
+/// Deepest nesting of objects in a pickle. The dict of a file's attributes has 3 levels.
+pub const PICKLE_DEPTH_MAX: usize = 32;
+
 /// Time between two rounds of writing acknowledged updates through to the disk.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(1);
 
