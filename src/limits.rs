@@ -126,7 +126,29 @@ pub const XATTR_LIST_SIZE_MAX: usize = 65_536;
 /// All extended attributes of one inode, names and values, in bytes.
 pub const XATTR_TOTAL_SIZE_MAX: usize = 1 << 20;
 
+/// Free space on the disk under which a server takes no new values, in bytes. What is left is for
+/// deletions, and for the store to write its tables out.
+pub const DISK_RESERVE: u64 = 32 << 20;
+
+/// Free space under which a server changes nothing at all, in bytes: its store must not meet the
+/// end of the disk in the middle of a write.
+pub const DISK_RESERVE_LAST: u64 = 8 << 20;
+
+/// Updates in the log before the backup is renewed although there are fewer than
+/// `--backup-every`, in bytes: they are held in memory, too.
+pub const LOG_SIZE_MAX: usize = 64 << 20;
+
+/// How long the growth that `changeSize` announced waits for the `put` of the file.
+pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Time between two announcements of a chunk server at the master, in the mean.
+pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
+
+/// Longest time between two attempts of a chunk server to reach the master.
+pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
 const _: () = {
+    assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);

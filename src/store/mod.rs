@@ -1,6 +1,24 @@
 //! Durable state. [`txn`] says what a transaction is; the tables of the master and of a chunk
 //! server are written against it.
+//!
+//! From the ground up: [`fjall`] keeps tables on disk, [`memory`] keeps them in a map; [`logged`]
+//! puts the homework's log and backup above the disk; [`table`] is the hash table with expiry,
+//! over any of them. [`dir`] is a server's data directory, [`file`] what is written there beside
+//! the store, [`dump`] the format of `write_file`.
 
+mod changes;
+pub mod dir;
+pub mod dump;
+pub mod file;
+pub mod fjall;
+pub mod logged;
+pub mod memory;
+pub mod table;
 pub mod txn;
 
-pub use txn::{Table, Txn};
+pub use dir::DataDir;
+pub use fjall::{Snapshot, Store};
+pub use logged::Logged;
+pub use memory::Memory;
+pub use table::{HashTable, Record};
+pub use txn::{TABLE_END, Table, Txn};
