@@ -4,6 +4,8 @@
     matrix_client.py check <prefix> <directory>    compares; says what differs and fails
     matrix_client.py list                          prints the names in the root, one per line
     matrix_client.py delete <prefix> <directory>   deletes them again
+    matrix_client.py write-text <path> <text>      stores contents that are text, not bytes
+    matrix_client.py write-root <path>...          puts names of any depth into the root's list
     matrix_client.py types <path>                  prints how the values under a path look to a
                                                    program that knows nothing of other dialects
 
@@ -66,6 +68,24 @@ def delete(memory, prefix, directory):
         memory.unlink(path)
 
 
+def write_text(memory, path, text):
+    """Stores a file whose contents Python 3 pickles as str, which a careless program does."""
+    memory.create(path, 0o644)
+    file = dict(memory.attributes(path), contents=text, st_size=len(text))
+    memory.proxy.put(path, file)
+
+
+def write_root(memory, *paths):
+    """Makes files that only the root's list names: the homework's one list for all names."""
+    root = memory.names(u"/")
+    for path in paths:
+        mode = stat.S_IFDIR | 0o755 if path.endswith("/") else stat.S_IFREG | 0o644
+        path = path.rstrip("/")
+        memory.proxy.put(path, dict(memory.new_attributes(mode), contents=b""))
+        root["contents"].append(path)
+    memory.proxy.put(u"/", root)
+
+
 def naive_value(value):
     """The kind of a value on the wire, and its bytes as a program of one dialect takes them."""
     if isinstance(value, xmlrpc_client.Binary):
@@ -94,7 +114,9 @@ def types(proxy, path):
 def main():
     parser = argparse.ArgumentParser(description="one step of an interop test",
                                      parents=[proxy_options()])
-    parser.add_argument("step", choices=("write", "check", "list", "delete", "types"))
+    steps = {"write": write, "check": check, "delete": delete, "write-text": write_text,
+             "write-root": write_root}
+    parser.add_argument("step", choices=sorted(steps) + ["list", "types"])
     parser.add_argument("arguments", nargs="*")
     args = parser.parse_args()
     given = [value.decode("utf-8") if PYTHON_2 else value for value in args.arguments]
@@ -105,8 +127,7 @@ def main():
         for name in Memory(proxy).readdir(u"/"):
             getattr(sys.stdout, "buffer", sys.stdout).write(name.encode("utf-8") + b"\n")
     else:
-        step = {"write": write, "check": check, "delete": delete}[args.step]
-        step(Memory(proxy), *given)
+        steps[args.step](Memory(proxy), *given)
 
 
 if __name__ == "__main__":
