@@ -38,11 +38,15 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says that a test could not run here. It goes past the test runner, which would hide it, and
-/// `tests/run.sh` counts these lines.
+/// Says that a test could not run here, on a line that `tests/run.sh` counts.
 pub(crate) fn skipped(why: &str) {
+    say(&format!("SKIPPED: {why}"));
+}
+
+/// Says something past the test runner, which hides what passing tests print.
+pub(crate) fn say(what: &str) {
     use std::io::Write as _;
-    let line = format!("SKIPPED: {why}\n");
+    let line = format!("\n{what}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
 }
 
@@ -85,9 +89,9 @@ pub(crate) struct Keys {
 pub(crate) fn keys() -> &'static Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(|| {
-        let process = std::process::id();
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("keys-{process}"));
-        // A process of an earlier day may have had the same number.
+        let name = concat!("keys-of-", env!("CARGO_CRATE_NAME"));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // Those of the last run, if there was one.
         drop(std::fs::remove_dir_all(&dir));
         run(Command::new("bash").arg(repository().join("openssl-gen.sh")).arg("--dir").arg(&dir));
         Keys { key: dir.join("privkey.pem"), certificate: dir.join("cacert.pem") }
