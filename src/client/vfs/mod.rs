@@ -1,0 +1,3 @@
+//! The semantics of a mount.
+
+pub mod dirty;
