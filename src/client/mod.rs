@@ -1,3 +1,3 @@
-//! The client.
+//! The client: what a mount does.
 
-pub mod vfs;
+pub mod native;

@@ -1,3 +1,0 @@
-//! The semantics of a mount.
-
-pub mod dirty;
