@@ -6,7 +6,7 @@ use crate::limits::CHUNK_SIZE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkPart {
     /// Which chunk of the file, from 0.
-    pub index: u32,
+    pub index: u64,
     /// First byte within the chunk.
     pub offset: u64,
     /// Number of bytes, at least 1.
@@ -14,11 +14,9 @@ pub struct ChunkPart {
 }
 
 /// The index of the chunk that holds a byte of a file.
-///
-/// Offsets are below [`crate::limits::FILE_SIZE_MAX`], so the index fits.
 #[must_use]
-pub fn chunk_index(offset: u64) -> u32 {
-    u32::try_from(offset / CHUNK_SIZE).unwrap_or(u32::MAX)
+pub const fn chunk_index(offset: u64) -> u64 {
+    offset / CHUNK_SIZE
 }
 
 /// Cuts a range of a file at the borders of its chunks, in ascending order.
@@ -42,8 +40,8 @@ pub fn chunk_parts(offset: u64, length: u64) -> impl Iterator<Item = ChunkPart> 
 
 /// How many chunks a file of this size can have.
 #[must_use]
-pub fn chunk_count(size: u64) -> u32 {
-    u32::try_from(size.div_ceil(CHUNK_SIZE)).unwrap_or(u32::MAX)
+pub const fn chunk_count(size: u64) -> u64 {
+    size.div_ceil(CHUNK_SIZE)
 }
 
 #[cfg(test)]
@@ -69,7 +67,7 @@ mod tests {
         fn parts_cover_the_range_without_gap_or_overlap(offset in 0..1_u64 << 40, length in 0..1_u64 << 30) {
             let mut at = offset;
             for part in chunk_parts(offset, length) {
-                prop_assert_eq!(u64::from(part.index) * CHUNK_SIZE + part.offset, at);
+                prop_assert_eq!(part.index * CHUNK_SIZE + part.offset, at);
                 prop_assert!(part.length > 0 && part.offset + part.length <= CHUNK_SIZE);
                 at += part.length;
             }

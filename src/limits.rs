@@ -147,7 +147,68 @@ pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time between two attempts of a chunk server to reach the master.
 pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Age from which a mount uses nothing cached that the master's event stream does not vouch for.
+pub const CACHE_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// How long one question for events waits at the master. A mount hears of its master at least this
+/// often, so its caches stay valid.
+pub const EVENTS_WAIT: Duration = Duration::from_millis(600);
+
+/// Inodes whose attributes a mount remembers.
+pub const INODES_CACHED_MAX: usize = 65_536;
+
+/// Names, present or absent, that a mount remembers.
+pub const ENTRIES_CACHED_MAX: usize = 131_072;
+
+/// Chunks of one open file whose places a mount remembers.
+pub const LAYOUT_CACHED_MAX: usize = 4096;
+
+/// Written bytes of one file from which on a mount begins to send them, without being asked to.
+pub const FLUSH_SIZE: u64 = 8 << 20;
+
+/// Written bytes over all files that a mount holds. Who writes more, waits until his are sent.
+pub const DIRTY_MAX: u64 = 64 << 20;
+
+/// Longest time that written bytes stay in a mount unsent.
+pub const FLUSH_PERIOD: Duration = Duration::from_secs(2);
+
+/// Contents in one `chunk.write`.
+pub const WRITE_CALL_SIZE_MAX: usize = 4 << 20;
+
+/// Calls to chunk servers that one flush, or one read, has under way at once.
+pub const CHUNK_CALLS_MAX: usize = 4;
+
+/// Unit in which a sequential reader's contents are fetched and kept.
+pub const READ_BLOCK_SIZE: u64 = 256 << 10;
+
+/// Farthest that a sequential reader is read ahead of.
+pub const READ_AHEAD_MAX: u64 = 8 << 20;
+
+/// Unchanged contents that are kept for one open file, in bytes.
+pub const CLEAN_MAX: u64 = 2 * READ_AHEAD_MAX;
+
+/// Unchanged contents that are kept over all open files, in bytes.
+pub const CLEAN_TOTAL_MAX: u64 = 64 << 20;
+
+/// Attempts of a write or read that finds that the file was cut meanwhile.
+pub const STALE_ATTEMPTS_MAX: u32 = 8;
+
+/// How long one question for a lock waits at the master. Between two of them a mount looks whether
+/// the process that waits got a signal.
+pub const LOCK_WAIT: Duration = Duration::from_millis(300);
+
+/// Entries that a mount asks for in one page of a directory.
+pub const LISTING_PAGE: u32 = 1024;
+
+/// Files and directories that are open at once in one mount.
+pub const HANDLES_MAX: usize = 1 << 20;
+
 const _: () = {
+    assert!(EVENTS_WAIT.as_millis() < CACHE_AGE_MAX.as_millis());
+    assert!(WRITE_CALL_SIZE_MAX as u64 <= FLUSH_SIZE);
+    assert!(FLUSH_SIZE < DIRTY_MAX);
+    assert!(CLEAN_MAX <= CLEAN_TOTAL_MAX);
+    assert!(CHUNK_SIZE.is_multiple_of(READ_BLOCK_SIZE));
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));

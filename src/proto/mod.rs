@@ -2,7 +2,7 @@
 //! Knows types and values, no sockets. The only contract between the three roles.
 
 pub mod classic;
-mod field;
+pub mod field;
 pub mod fs;
 pub mod server;
 pub mod session;

@@ -1,3 +1,61 @@
 //! The native client: a mount of the whole tree, coherent with all others.
+//!
+//! [`fs::NativeFs`] is the file system in the words of the kernel, without FUSE's types; `names`,
+//! `attributes`, `handles`, `contents`, `ranges` and `locks` hold its operations by theme, `fuse`
+//! converts arguments and replies. Below it are two narrow interfaces, [`meta::Meta`] to the master
+//! and [`data::ChunkIo`] to the chunk servers.
+//!
+//! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
+//! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
+//! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
+//! what other clients do.
 
+mod attributes;
+mod cache;
+mod clean;
+mod contents;
+pub mod data;
 pub mod dirty;
+pub mod fs;
+mod handles;
+mod inode;
+mod inodes;
+mod layout;
+mod locks;
+pub mod meta;
+mod names;
+mod ranges;
+mod reader;
+mod session;
+mod writer;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use fs::NativeFs;
+pub use handles::{OpenFlags, OpenReply};
+pub use inodes::Handle;
+pub use session::{Notify, Silent};
+
+/// Locks state that stays whole even if somebody panicked with the lock held: every change under
+/// these locks is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Copies the part that two ranges have in common from the first into the second. Each is an
+/// offset in the file and bytes.
+fn copy_overlap((source_at, source): (u64, &[u8]), (target_at, target): (u64, &mut [u8])) {
+    let from = source_at.max(target_at);
+    let to = (source_at + source.len() as u64).min(target_at + target.len() as u64);
+    if from >= to {
+        return;
+    }
+    let within = |start: u64, at: u64| usize::try_from(at - start).unwrap_or(usize::MAX);
+    let part = &source[within(source_at, from)..within(source_at, to)];
+    target[within(target_at, from)..within(target_at, to)].copy_from_slice(part);
+}
+
+/// The error of a task that ended without an answer.
+fn given_up(error: &tokio::task::JoinError) -> crate::error::FsError {
+    crate::error::FsError::new(crate::error::ErrorKind::Io, format!("a call was given up: {error}"))
+}

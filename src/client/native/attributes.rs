@@ -1,0 +1,197 @@
+//! Operations on attributes: stat, chmod and the like, extended attributes, room.
+
+use bytes::Bytes;
+
+use super::data::{ChunkChange, Cluster};
+use super::fs::NativeFs;
+use super::inodes::Handle;
+use crate::error::Result;
+use crate::extent::chunk_index;
+use crate::limits;
+use crate::proto::field::Packed;
+use crate::proto::fs::{
+    CheckAccess, ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes,
+    SetXattr, StatFileSystem, StatFs, Written,
+};
+use crate::types::{Access, Attr, Credentials, Ino, SetAttr, XattrMode};
+
+impl<C: Cluster> NativeFs<C> {
+    /// The attributes of an inode. What was written here and not yet sent is sent first, so that
+    /// size, times and space are those that stay.
+    ///
+    /// # Errors
+    /// Those of the master.
+    pub async fn getattr(&self, ino: Ino) -> Result<Attr> {
+        let open = self.inodes.get(ino);
+        if let Some(inode) = &open
+            && inode.state().is_dirty()
+            && let Err(error) = self.flush_inode(inode).await
+        {
+            // It is told by whoever closes the file; this caller only wants to look.
+            tracing::debug!(%ino, "written bytes could not be sent: {error}");
+        }
+        let mut attr = match self.cache.attr(ino) {
+            Some(attr) => attr,
+            None => self.ask_attr(ino).await?,
+        };
+        if let Some(inode) = &open {
+            attr.size = attr.size.max(inode.state().size());
+        }
+        Ok(attr)
+    }
+
+    /// The attributes of an inode from the master.
+    pub(super) async fn ask_attr(&self, ino: Ino) -> Result<Attr> {
+        let open = self.inodes.get(ino);
+        let fence = self.cache.fence(ino);
+        if let Some(inode) = &open {
+            inode.state().is_stale = false;
+        }
+        let Packed(attr) = self.cluster.ask(GetAttr { ino }).await?;
+        self.cache.put_attr(&attr, fence);
+        if let Some(inode) = &open {
+            Self::note_attr(&mut inode.state(), attr.clone());
+        }
+        Ok(attr)
+    }
+
+    /// Changes attributes; a size through a handle that was opened for writing needs no other
+    /// permission.
+    ///
+    /// # Errors
+    /// Those of the master; what stood in the way of bytes that were written before.
+    pub async fn setattr(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        mut change: SetAttr,
+        who: &Credentials,
+    ) -> Result<Attr> {
+        if let Some(handle) = handle {
+            let is_writable =
+                self.inodes.file(handle).is_ok_and(|file| file.access.includes(Access::WRITE));
+            change.by_handle = is_writable;
+        }
+        let new_size = change.size;
+        let (who_packed, session) = (Packed(who.clone()), self.session.id());
+        let call = SetAttributes { ino, change: Packed(change), who: who_packed, session };
+        let Some(inode) = self.inodes.get(ino) else {
+            let fence = self.cache.fence(ino);
+            let outcome = self.cluster.ask(call).await;
+            self.cache.drop_attr(ino);
+            let Packed(attr) = outcome?;
+            if new_size.is_some() {
+                self.cache.drop_pages(ino);
+            }
+            self.cache.put_attr(&attr, fence);
+            return Ok(attr);
+        };
+        // Bytes that were written before come before: a truncation cuts them, and the times that
+        // are set outlive them.
+        let _turn = inode.turn.lock().await;
+        self.flush_in_turn(&inode).await?;
+        let outcome = self.cluster.ask(call).await;
+        self.cache.drop_attr(ino);
+        let Packed(attr) = outcome?;
+        {
+            let mut state = inode.state();
+            if new_size.is_some() {
+                state.forget_contents();
+                self.note_change(&mut state, attr.clone());
+            } else {
+                Self::note_attr(&mut state, attr.clone());
+            }
+        }
+        if let Some(size) = new_size {
+            self.make_cuts(ino, size, who).await;
+        }
+        Ok(attr)
+    }
+
+    /// Lets the servers of a chunk catch up with its truncations before there are too many of
+    /// them. Usually the next write does that, so that a truncation costs one call.
+    async fn make_cuts(&self, ino: Ino, size: u64, who: &Credentials) {
+        let index = chunk_index(size);
+        let Ok(Packed(layout)) = self.cluster.ask(Layout { ino, index, count: 1 }).await else {
+            return;
+        };
+        let Some(chunk) = layout.first().filter(|chunk| chunk.key.index == index) else { return };
+        if chunk.cuts.len() < limits::CUTS_PENDING_MAX / 4 {
+            return;
+        }
+        let made = self.cluster.change(chunk, ChunkChange::Cut).await;
+        let (Ok(bytes), Some(inode)) = (made, self.inodes.get(ino)) else { return };
+        let chunk = ChunkBytes { key: chunk.key, version: chunk.version, bytes };
+        let written = Written { end: 0, is_modified: false };
+        if let Err(error) = self.extend(&inode, written, vec![chunk], who).await {
+            tracing::debug!(%ino, "the master was not told of a cut: {error}");
+        }
+    }
+
+    /// Whether somebody may do something with an inode.
+    ///
+    /// # Errors
+    /// `AccessDenied` if not.
+    pub async fn access(&self, ino: Ino, wanted: Access, who: &Credentials) -> Result<()> {
+        let call = CheckAccess { ino, wanted: Packed(wanted), who: Packed(who.clone()) };
+        self.cluster.ask(call).await.map(|_| ())
+    }
+
+    /// The value of an extended attribute.
+    ///
+    /// # Errors
+    /// Those of the master, such as `NoAttribute`.
+    pub async fn getxattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<Bytes> {
+        self.cluster.ask(GetXattr { ino, name, who: Packed(who.clone()) }).await
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// Those of the master.
+    pub async fn setxattr(
+        &self,
+        ino: Ino,
+        name: Bytes,
+        value: Bytes,
+        mode: XattrMode,
+        who: &Credentials,
+    ) -> Result<()> {
+        let (mode, who, session) = (Packed(mode), Packed(who.clone()), self.session.id());
+        let call = SetXattr { ino, name, value, mode, who, session };
+        let set = self.cluster.ask(call).await;
+        self.cache.drop_attr(ino);
+        set.map(|_| ())
+    }
+
+    /// The names of all extended attributes.
+    ///
+    /// # Errors
+    /// Those of the master.
+    pub async fn listxattr(&self, ino: Ino, who: &Credentials) -> Result<Vec<Bytes>> {
+        let Packed(names) = self.cluster.ask(ListXattr { ino, who: Packed(who.clone()) }).await?;
+        Ok(names)
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// Those of the master, such as `NoAttribute`.
+    pub async fn removexattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<()> {
+        let call =
+            RemoveXattr { ino, name, who: Packed(who.clone()), session: self.session.id() };
+        let removed = self.cluster.ask(call).await;
+        self.cache.drop_attr(ino);
+        removed.map(|_| ())
+    }
+
+    /// Room and numbers.
+    ///
+    /// # Errors
+    /// Those of the master.
+    pub async fn statfs(&self) -> Result<StatFs> {
+        let Packed(room) = self.cluster.ask(StatFileSystem {}).await?;
+        Ok(room)
+    }
+}
+

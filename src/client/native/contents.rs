@@ -1,0 +1,152 @@
+//! Operations on contents: read, write, fsync.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::data::Cluster;
+use super::fs::NativeFs;
+use super::inode::{Inode, too_large};
+use super::inodes::{Handle, OpenFile};
+use crate::error::Result;
+use crate::limits;
+use crate::proto::field::Packed;
+use crate::proto::fs::{Append, Layout};
+use crate::proto::server::SyncMaster;
+use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
+
+impl<C: Cluster> NativeFs<C> {
+    /// Up to `length` bytes from `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// `BadHandle`; `Corrupt` if no replica has the bytes whole; no answer.
+    pub async fn read(self: &Arc<Self>, handle: Handle, offset: u64, length: u32) -> Result<Bytes> {
+        let file = self.inodes.file(handle)?;
+        file.permit(Access::READ)?;
+        self.read_inode(&file.inode, offset, u64::from(length)).await
+    }
+
+    /// Writes all of `data`, at `offset` or, if the handle appends, at the end of the file; answers
+    /// where.
+    ///
+    /// # Errors
+    /// `BadHandle`; `FileTooLarge`; an error that an earlier write met after it returned.
+    pub async fn write(
+        self: &Arc<Self>,
+        handle: Handle,
+        offset: u64,
+        data: Bytes,
+        who: &Credentials,
+    ) -> Result<u64> {
+        let file = self.inodes.file(handle)?;
+        // A page that a mapping made dirty may be written through any handle of the file.
+        file.permit(Access::WRITE)?;
+        file.untold_failure()?;
+        let length = data.len() as u64;
+        if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
+            return Err(too_large());
+        }
+        let offset = match file.appends {
+            true => self.append(&file, length, who).await?,
+            false => offset,
+        };
+        let held = {
+            let mut state = file.inode.state();
+            let before = state.dirty.byte_count();
+            state.write(offset, &data, who);
+            let held = state.dirty.byte_count();
+            self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
+            held
+        };
+        if file.is_sync {
+            self.sync_inode(&file.inode).await?;
+        } else if file.appends {
+            // Others read zeros where room was made, until the bytes are there.
+            self.flush_inode(&file.inode).await?;
+        } else if self.dirty_byte_count() > limits::DIRTY_MAX {
+            self.flush_inode(&file.inode).await?;
+        } else if held >= limits::FLUSH_SIZE {
+            self.flush_in_background(&file.inode);
+        }
+        Ok(offset)
+    }
+
+    /// Makes room at the end of the file.
+    async fn append(&self, file: &OpenFile, length: u64, who: &Credentials) -> Result<u64> {
+        // Bytes that were written here behind the end that the master knows come first.
+        self.flush_inode(&file.inode).await?;
+        let call = Append {
+            ino: file.inode.ino,
+            length,
+            who: Packed(who.clone()),
+            session: self.session.id(),
+        };
+        let offset = self.cluster.ask(call).await?;
+        self.cache.drop_attr(file.inode.ino);
+        let mut state = file.inode.state();
+        state.is_stale = true;
+        state.attr.size = state.attr.size.max(offset + length);
+        // Making room was a change; if it was not the only one, the answer to the next shows it.
+        state.attr.data_version += 1;
+        // Blocks that ended at the old end of the file have zeros where bytes will be.
+        state.clean.clear();
+        state.epoch += 1;
+        Ok(offset)
+    }
+
+    /// What was written to the file survives a power cut when this returns.
+    ///
+    /// # Errors
+    /// What stood in the way, now or in a flush that nobody waited for.
+    pub async fn fsync(&self, handle: Handle) -> Result<()> {
+        let file = self.inodes.file(handle)?;
+        let synced = self.sync_inode(&file.inode).await;
+        let untold = file.untold_failure();
+        synced.and(untold)
+    }
+
+    async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.flush_inode(inode).await?;
+        let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
+        for chunk in self.whole_layout(inode.ino).await? {
+            for server in chunk.replicas.iter().filter(|_| chunk.bytes > 0) {
+                servers.entry(server.clone()).or_default().push(chunk.key);
+            }
+        }
+        let mut syncs = tokio::task::JoinSet::new();
+        for (server, chunks) in servers {
+            let cluster = Arc::clone(&self.cluster);
+            syncs.spawn(async move { cluster.sync(&server, chunks).await });
+        }
+        let mut outcome = Ok(());
+        while let Some(joined) = syncs.join_next().await {
+            outcome = outcome.and(joined.unwrap_or_else(|error| Err(super::given_up(&error))));
+        }
+        outcome?;
+        self.sync_names().await
+    }
+
+    /// What was done to names and attributes survives a power cut when this returns.
+    ///
+    /// # Errors
+    /// Those of the master.
+    pub async fn sync_names(&self) -> Result<()> {
+        self.cluster.ask(SyncMaster).await.map(|_| ())
+    }
+
+    /// All chunks of a file.
+    pub(super) async fn whole_layout(&self, ino: Ino) -> Result<Vec<ChunkLayout>> {
+        let page = u32::try_from(limits::LAYOUT_PAGE_MAX).unwrap_or(u32::MAX);
+        let mut layout = Vec::<ChunkLayout>::new();
+        loop {
+            let index = layout.last().map_or(0, |chunk| chunk.key.index + 1);
+            let Packed(more) = self.cluster.ask(Layout { ino, index, count: page }).await?;
+            if more.is_empty() {
+                return Ok(layout);
+            }
+            layout.extend(more);
+        }
+    }
+}

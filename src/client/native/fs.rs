@@ -1,0 +1,139 @@
+//! The native file system of one mount: what its operations share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::data::Cluster;
+use super::inode::{Inode, State};
+use super::inodes::Inodes;
+use super::session::{Notify, SessionState};
+use crate::error::Result;
+use crate::limits;
+use crate::types::Attr;
+
+/// A mount. Its operations may be called from any task at any time.
+pub struct NativeFs<C> {
+    pub(super) cluster: Arc<C>,
+    pub(super) cache: Cache,
+    pub(super) inodes: Inodes,
+    pub(super) session: SessionState,
+    /// Written bytes held over all files, flights included.
+    pub(super) dirty_bytes: AtomicU64,
+    /// Who is told what the kernel must forget.
+    pub(super) notify: OnceLock<Arc<dyn Notify>>,
+}
+
+impl<C: Cluster> NativeFs<C> {
+    /// Attaches to the master under a name that people know the client by.
+    ///
+    /// # Errors
+    /// Those of the call to the master.
+    pub async fn attach(cluster: C, client: &str) -> Result<Arc<Self>> {
+        let fs = Self {
+            cluster: Arc::new(cluster),
+            cache: Cache::new(),
+            inodes: Inodes::default(),
+            session: SessionState::new(client),
+            dirty_bytes: AtomicU64::new(0),
+            notify: OnceLock::new(),
+        };
+        fs.attach_session().await?;
+        Ok(Arc::new(fs))
+    }
+
+    /// Says who is to be told what the kernel must forget. Only the first call counts.
+    pub fn notify_with(&self, notify: Arc<dyn Notify>) {
+        self.notify.get_or_init(|| notify);
+    }
+
+    /// Keeps the mount in step with the cluster until `shutdown`: events, renewals, old writes.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let all = async {
+            tokio::join!(self.follow_events(), self.keep_session(), self.flush_old_writes())
+        };
+        shutdown.run_until_cancelled(all).await;
+    }
+
+    /// Sends all that was written and is only here; tries every file, and gives the first error.
+    ///
+    /// # Errors
+    /// The first one.
+    pub async fn store_all(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for inode in self.inodes.all() {
+            outcome = outcome.and(self.flush_inode(&inode).await);
+        }
+        outcome
+    }
+
+    /// Ends the session: locks and open files of this mount are free at once.
+    pub async fn detach(&self) {
+        self.end_session().await;
+    }
+
+    async fn flush_old_writes(self: &Arc<Self>) {
+        let period: Duration = limits::FLUSH_PERIOD / 2;
+        loop {
+            tokio::time::sleep(period).await;
+            for inode in self.inodes.all() {
+                let since = inode.state().dirty_since;
+                if since.is_some_and(|since| since.elapsed() >= period) {
+                    self.flush_in_background(&inode);
+                }
+            }
+        }
+    }
+
+    /// Begins a flush that nobody waits for, unless one is under way. Its error is told by the next
+    /// operation of each handle.
+    pub(super) fn flush_in_background(self: &Arc<Self>, inode: &Arc<Inode>) {
+        if std::mem::replace(&mut inode.state().is_flushing, true) {
+            return;
+        }
+        let (fs, inode) = (Arc::clone(self), Arc::clone(inode));
+        tokio::spawn(async move {
+            let outcome = fs.flush_inode(&inode).await;
+            let mut state = inode.state();
+            state.is_flushing = false;
+            if let Err(error) = outcome {
+                tracing::warn!(ino = %inode.ino, "written bytes could not be sent: {error}");
+                state.fail(error);
+            }
+        });
+    }
+
+    /// Takes over the attributes that a change of contents by this mount led to. If others changed
+    /// the file since this mount looked last, what it has of the contents is old.
+    pub(super) fn note_change(&self, state: &mut State, attr: Attr) {
+        let (before, after) = (state.attr.data_version, attr.data_version);
+        if after == before + 1 {
+            self.cache.step_pages(attr.ino, before, after);
+        } else if after != before {
+            state.forget_contents();
+            self.cache.drop_pages(attr.ino);
+        }
+        state.attr = attr;
+    }
+
+    /// Takes over attributes that the master told of: contents of another version are forgotten.
+    pub(super) fn note_attr(state: &mut State, attr: Attr) {
+        // An answer may be overtaken by that to a flush; versions only grow.
+        if attr.data_version < state.attr.data_version {
+            return;
+        }
+        if attr.data_version > state.attr.data_version {
+            state.forget_contents();
+        }
+        state.attr = attr;
+    }
+
+    /// Bytes that were written in this mount and not yet sent.
+    #[must_use]
+    pub fn dirty_byte_count(&self) -> u64 {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,251 @@
+//! One open file: the state that all its handles in this mount share.
+//!
+//! Lock order: `turn`, then `state`. `turn` is held through the remote calls of one flush,
+//! truncation or other change of contents, so that they come one after the other; `state` only for
+//! moments, never over a call.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::clean::CleanBlocks;
+use super::dirty::DirtyExtents;
+use super::layout::LayoutCache;
+use super::lock;
+use crate::error::{ErrorKind, FsError};
+use crate::limits;
+use crate::types::{Attr, Credentials, Ino};
+
+/// Written bytes on their way to the servers, in ascending order of offsets.
+pub(super) type Flight = Arc<Vec<(u64, Bytes)>>;
+
+/// An open file.
+pub(super) struct Inode {
+    pub(super) ino: Ino,
+    /// Held by who changes contents at the servers.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+/// What is known of an open file, and what was written to it.
+pub(super) struct State {
+    /// As the master told last, with what this mount has sent since.
+    pub(super) attr: Attr,
+    /// Somebody else changed the file: `attr` is to be asked for again.
+    pub(super) is_stale: bool,
+    pub(super) dirty: DirtyExtents,
+    /// When the oldest of `dirty` was written.
+    pub(super) dirty_since: Option<Instant>,
+    pub(super) flying: Flight,
+    /// Who wrote last.
+    pub(super) writer: Credentials,
+    pub(super) layout: LayoutCache,
+    pub(super) clean: CleanBlocks,
+    /// Counts what changed at the servers as far as this mount knows. Bytes that were fetched
+    /// while it changed may be from before or after.
+    pub(super) epoch: u64,
+    /// Where the reads of a sequential reader would go on, and how far to read ahead.
+    pub(super) next_read: u64,
+    pub(super) window: u64,
+    pub(super) is_prefetching: bool,
+    /// The last error of a flush that nobody waited for, and how many there were.
+    pub(super) failure: Option<FsError>,
+    pub(super) failures: u64,
+    pub(super) is_flushing: bool,
+    pub(super) handles: u32,
+}
+
+impl Inode {
+    /// An open file with these attributes. `clean_total` counts clean bytes over all files.
+    pub(super) fn new(attr: Attr, clean_total: &Arc<AtomicU64>) -> Self {
+        let state = State {
+            is_stale: false,
+            dirty: DirtyExtents::default(),
+            dirty_since: None,
+            flying: Flight::default(),
+            writer: Credentials::ROOT,
+            layout: LayoutCache::default(),
+            clean: CleanBlocks::new(clean_total),
+            epoch: 0,
+            next_read: 0,
+            window: 0,
+            is_prefetching: false,
+            failure: None,
+            failures: 0,
+            is_flushing: false,
+            handles: 0,
+            attr,
+        };
+        Self { ino: state.attr.ino, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl State {
+    /// The size with what was written here and not yet sent.
+    pub(super) fn size(&self) -> u64 {
+        let flying = self.flying.last().map_or(0, |(offset, data)| offset + data.len() as u64);
+        self.attr.size.max(self.dirty.end()).max(flying)
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.flying.is_empty()
+    }
+
+    /// Takes a write.
+    pub(super) fn write(&mut self, offset: u64, data: &[u8], who: &Credentials) {
+        self.dirty.write(offset, data);
+        self.dirty_since.get_or_insert_with(Instant::now);
+        self.writer.clone_from(who);
+    }
+
+    /// What is to be sent now. The caller holds the turn.
+    pub(super) fn take_off(&mut self) -> Option<Flight> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        self.dirty_since = None;
+        self.flying = Arc::new(self.dirty.take());
+        Some(Arc::clone(&self.flying))
+    }
+
+    /// The flight arrived: its bytes are at the servers.
+    pub(super) fn land(&mut self) {
+        let flight = std::mem::take(&mut self.flying);
+        for (offset, data) in flight.iter() {
+            self.clean.remove(*offset, data.len() as u64);
+        }
+        self.epoch += 1;
+    }
+
+    /// The flight failed: what was not overwritten since is still to be sent. Parts of it may have
+    /// arrived.
+    pub(super) fn turn_back(&mut self) {
+        let flight = std::mem::take(&mut self.flying);
+        for (offset, data) in flight.iter() {
+            self.clean.remove(*offset, data.len() as u64);
+            let end = offset + data.len() as u64;
+            let mut at = *offset;
+            let newer = self.dirty.covered(*offset, data.len() as u64);
+            for (covered, length) in newer.into_iter().chain([(end, 0)]) {
+                let gap = data.slice(distance(at - offset)..distance(covered - offset));
+                self.dirty.write(at, &gap);
+                at = covered + length;
+            }
+        }
+        self.dirty_since.get_or_insert_with(Instant::now);
+        self.epoch += 1;
+    }
+
+    /// Copies what was written here over bytes that came from the servers.
+    pub(super) fn overlay(&self, offset: u64, buffer: &mut [u8]) {
+        for (start, data) in self.flying.iter() {
+            super::copy_overlap((*start, data), (offset, buffer));
+        }
+        self.dirty.read_over(offset, buffer);
+    }
+
+    /// Contents changed at the servers otherwise than by a flight from here.
+    pub(super) fn forget_contents(&mut self) {
+        self.layout.clear();
+        self.clean.clear();
+        self.epoch += 1;
+    }
+
+    /// Keeps an error of a flush that nobody waited for, until each handle has told of it.
+    pub(super) fn fail(&mut self, error: FsError) {
+        self.failure = Some(error);
+        self.failures += 1;
+    }
+
+    /// How far to read ahead of this read: twice as far every time while reads follow each other.
+    pub(super) fn read_ahead(&mut self, offset: u64, length: u64) -> u64 {
+        // Readahead of the kernel arrives a little out of order; that is still sequential.
+        let is_next = offset.abs_diff(self.next_read) <= self.window.max(limits::READ_BLOCK_SIZE)
+            && (offset == 0 || self.next_read > 0);
+        self.window = match (is_next, self.window) {
+            (false, _) => 0,
+            (true, 0) => limits::READ_BLOCK_SIZE,
+            (true, window) => (window * 2).min(limits::READ_AHEAD_MAX),
+        };
+        self.next_read = offset + length;
+        self.window
+    }
+}
+
+/// A distance within a buffer in memory.
+fn distance(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The error for bytes behind the largest possible offset.
+pub(super) fn too_large() -> FsError {
+    FsError::new(ErrorKind::FileTooLarge, "the file would be larger than is possible")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::{Inode, State};
+    use crate::types::{Attr, Credentials, FileKind, FileTime, Ino};
+
+    /// Attributes of an empty file.
+    pub(in super::super) fn attr_of_file(ino: Ino) -> Attr {
+        let time = FileTime::default();
+        Attr {
+            ino,
+            generation: 0,
+            kind: FileKind::Regular,
+            mode: 0o644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            btime: time,
+            data_version: 1,
+        }
+    }
+
+    fn contents(state: &State) -> Vec<u8> {
+        let mut buffer = vec![b'.'; usize::try_from(state.size()).unwrap()];
+        state.overlay(0, &mut buffer);
+        buffer
+    }
+
+    #[test]
+    fn a_flight_that_turns_back_does_not_hide_newer_bytes() {
+        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        state.write(2, b"aaaaaa", &Credentials::ROOT);
+        state.take_off().unwrap();
+        state.write(4, b"bb", &Credentials::ROOT);
+        assert_eq!(contents(&state), b"..aabbaa");
+        state.turn_back();
+        assert_eq!(contents(&state), b"..aabbaa");
+        assert_eq!(state.dirty.byte_count(), 6);
+        state.take_off().unwrap();
+        state.land();
+        assert!(!state.is_dirty());
+    }
+
+    #[test]
+    fn only_readers_in_order_are_read_ahead_of() {
+        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        let windows: Vec<u64> = (0..8).map(|n| state.read_ahead(n * 4096, 4096)).collect();
+        assert!(windows.is_sorted() && windows[0] > 0 && windows[7] == 8 << 20, "{windows:?}");
+        assert_eq!(state.read_ahead(1 << 30, 4096), 0);
+        assert_eq!(state.read_ahead(5 << 30, 4096), 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! Sending written bytes: placed by the master, written to the chunk servers several calls at a
+//! time, then made known to the master in one call.
+//!
+//! A flush takes all that is dirty at its beginning. While it is under way further writes collect
+//! for the next one. If the file is cut meanwhile, the master or a chunk server answers `Stale`;
+//! the flush asks for the places again and writes the same bytes once more, so that they come after
+//! the truncation, whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::data::{Cluster, Piece};
+use super::fs::NativeFs;
+use super::inode::{Flight, Inode};
+use crate::error::{ErrorKind, FsError, Result};
+use crate::extent::chunk_parts;
+use crate::limits;
+use crate::proto::field::Packed;
+use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
+use crate::types::{Attr, ChunkLayout, Credentials};
+
+impl<C: Cluster> NativeFs<C> {
+    /// Sends what was written to a file so far.
+    ///
+    /// # Errors
+    /// What stood in the way; the bytes are kept and go with the next flush.
+    pub(super) async fn flush_inode(&self, inode: &Arc<Inode>) -> Result<()> {
+        let _turn = inode.turn.lock().await;
+        self.flush_in_turn(inode).await
+    }
+
+    /// As [`Self::flush_inode`], for a caller that holds the turn.
+    pub(super) async fn flush_in_turn(&self, inode: &Arc<Inode>) -> Result<()> {
+        let (flight, writer) = {
+            let mut state = inode.state();
+            let Some(flight) = state.take_off() else { return Ok(()) };
+            (flight, state.writer.clone())
+        };
+        let sent = self.send_until_current(inode, &flight, &writer).await;
+        let mut state = inode.state();
+        let held_before = flight_size(&flight) + state.dirty.byte_count();
+        match sent {
+            Ok(attr) => {
+                state.land();
+                self.note_change(&mut state, attr);
+                self.dirty_bytes.fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                state.turn_back();
+                self.dirty_bytes.fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_until_current(
+        &self,
+        inode: &Arc<Inode>,
+        flight: &Flight,
+        writer: &Credentials,
+    ) -> Result<Attr> {
+        let mut attempt = 1;
+        loop {
+            match self.send(inode, flight, writer).await {
+                Err(error)
+                    if error.kind() == ErrorKind::Stale && attempt < limits::STALE_ATTEMPTS_MAX =>
+                {
+                    inode.state().layout.clear();
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        inode: &Arc<Inode>,
+        flight: &Flight,
+        writer: &Credentials,
+    ) -> Result<Attr> {
+        let batches = batches(flight);
+        let indexes: Vec<u64> = batches.keys().copied().collect();
+        let layouts = self.place(inode, &indexes).await?;
+        let chunks = self.write_chunks(&layouts, batches).await?;
+        let end = flight.last().map_or(0, |(offset, data)| offset + data.len() as u64);
+        let written = Written { end, is_modified: true };
+        self.extend(inode, written, chunks, writer).await
+    }
+
+    /// Tells the master what was written, and takes over what it answers.
+    pub(super) async fn extend(
+        &self,
+        inode: &Arc<Inode>,
+        written: Written,
+        chunks: Vec<ChunkBytes>,
+        writer: &Credentials,
+    ) -> Result<Attr> {
+        let call = Extend {
+            ino: inode.ino,
+            written: Packed(written),
+            chunks: Packed(chunks.clone()),
+            who: Packed(writer.clone()),
+            session: self.session.id(),
+        };
+        let fence = self.cache.fence(inode.ino);
+        let Packed(attr) = self.cluster.ask(call).await?;
+        self.cache.put_attr(&attr, fence);
+        let mut state = inode.state();
+        for chunk in chunks {
+            state.layout.set_bytes(chunk.key.index, chunk.bytes);
+        }
+        Ok(attr)
+    }
+
+    /// The layouts of chunks that are about to be written to; the master places those it has to.
+    pub(super) async fn place(
+        &self,
+        inode: &Arc<Inode>,
+        indexes: &[u64],
+    ) -> Result<Vec<ChunkLayout>> {
+        let missing: Vec<u64> = {
+            let state = inode.state();
+            indexes.iter().copied().filter(|i| state.layout.chunk(*i).is_none()).collect()
+        };
+        let mut placed = Vec::new();
+        for some in missing.chunks(limits::LAYOUT_PAGE_MAX) {
+            let call = Place { ino: inode.ino, indexes: Packed(some.to_vec()) };
+            let Packed(layouts) = self.cluster.ask(call).await?;
+            placed.extend(layouts);
+        }
+        let mut state = inode.state();
+        let find = |index: &u64| {
+            let placed = placed.iter().find(|chunk| chunk.key.index == *index);
+            placed.or_else(|| state.layout.chunk(*index)).cloned().ok_or_else(|| {
+                FsError::new(ErrorKind::Protocol, format!("the master did not place chunk {index}"))
+            })
+        };
+        let layouts = indexes.iter().map(find).collect();
+        state.layout.learn(placed);
+        layouts
+    }
+
+    /// Writes batches to their chunks, some at a time; answers what each chunk takes up then.
+    async fn write_chunks(
+        &self,
+        layouts: &[ChunkLayout],
+        mut batches: BTreeMap<u64, Vec<Vec<Piece>>>,
+    ) -> Result<Vec<ChunkBytes>> {
+        let permits = Arc::new(Semaphore::new(limits::CHUNK_CALLS_MAX));
+        let mut writes = JoinSet::new();
+        for chunk in layouts {
+            let chunk = Arc::new(chunk.clone());
+            for pieces in batches.remove(&chunk.key.index).unwrap_or_default() {
+                let (cluster, chunk) = (Arc::clone(&self.cluster), Arc::clone(&chunk));
+                let permits = Arc::clone(&permits);
+                writes.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    let bytes = cluster.write(&chunk, pieces).await?;
+                    Ok(ChunkBytes { key: chunk.key, version: chunk.version, bytes })
+                });
+            }
+        }
+        collect_chunks(writes).await
+    }
+}
+
+/// Waits for all writes, so that none is under way any more when the outcome is known, and answers
+/// each chunk once, with the most that it took up.
+async fn collect_chunks(mut writes: JoinSet<Result<ChunkBytes>>) -> Result<Vec<ChunkBytes>> {
+    let mut chunks = BTreeMap::<u64, ChunkBytes>::new();
+    let mut failure = None;
+    while let Some(joined) = writes.join_next().await {
+        let written = joined.unwrap_or_else(|error| Err(super::given_up(&error)));
+        match written {
+            Ok(written) => {
+                let known = chunks.entry(written.key.index).or_insert(written);
+                known.bytes = known.bytes.max(written.bytes);
+            }
+            // That the file was cut tells more than what came of it.
+            Err(error) if failure.is_none() || error.kind() == ErrorKind::Stale => {
+                failure = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    failure.map_or_else(|| Ok(chunks.into_values().collect()), Err)
+}
+
+fn flight_size(flight: &Flight) -> u64 {
+    flight.iter().map(|(_, data)| data.len() as u64).sum()
+}
+
+/// Cuts a flight into calls: by chunk, and within one by size.
+fn batches(flight: &[(u64, Bytes)]) -> BTreeMap<u64, Vec<Vec<Piece>>> {
+    let mut batches = BTreeMap::<u64, Vec<Vec<Piece>>>::new();
+    let mut room = 0;
+    for (offset, data) in flight {
+        let mut rest = data.clone();
+        for part in chunk_parts(*offset, data.len() as u64) {
+            let mut part_data = rest.split_to(as_size(part.length));
+            let mut at = part.offset;
+            let calls = batches.entry(part.index).or_default();
+            while !part_data.is_empty() {
+                if calls.is_empty() || room == 0 {
+                    calls.push(Vec::new());
+                    room = limits::WRITE_CALL_SIZE_MAX;
+                }
+                let piece = part_data.split_to(room.min(part_data.len()));
+                let length = piece.len();
+                if let Some(call) = calls.last_mut() {
+                    call.push(Piece { offset: at, data: piece });
+                }
+                room -= length;
+                at += length as u64;
+            }
+        }
+    }
+    batches
+}
+
+fn as_size(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batches;
+    use crate::limits::{CHUNK_SIZE, WRITE_CALL_SIZE_MAX};
+    use bytes::Bytes;
+
+    #[test]
+    fn a_flight_is_cut_at_chunks_and_at_the_size_of_a_call() {
+        let long = Bytes::from(vec![7; WRITE_CALL_SIZE_MAX + 5]);
+        let flight = [(0, Bytes::from_static(b"ab")), (CHUNK_SIZE - 3, long)];
+        let batches = batches(&flight);
+        let shape: Vec<(u64, Vec<Vec<(u64, usize)>>)> = batches
+            .into_iter()
+            .map(|(index, calls)| {
+                let sizes = |call: Vec<super::Piece>| {
+                    call.into_iter().map(|p| (p.offset, p.data.len())).collect()
+                };
+                (index, calls.into_iter().map(sizes).collect())
+            })
+            .collect();
+        let (full, border) = (WRITE_CALL_SIZE_MAX, CHUNK_SIZE - 3);
+        assert_eq!(
+            shape,
+            [
+                (0, vec![vec![(0, 2), (border, 3)]]),
+                (1, vec![vec![(0, full)], vec![(full as u64, 2)]]),
+            ]
+        );
+    }
+}
