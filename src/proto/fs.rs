@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::proto::field::{Packed, method};
 use crate::proto::values::Done;
 use crate::types::{
-    Access, Attr, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name, RenameMode,
-    SetAttr, XattrMode,
+    Access, Attr, ChunkKey, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name,
+    RenameMode, SetAttr, XattrMode,
 };
 
-/// A session of one client: see [`crate::proto::session`].
+/// A session of one client: see [`crate::proto::session`]. 0 stands for none.
 pub type SessionId = u64;
 
 /// A file that was opened or created.
@@ -53,15 +53,18 @@ pub struct StatFs {
 pub struct Written {
     /// The offset behind the last byte written: the file is at least this large afterwards.
     pub end: u64,
-    /// Whether bytes were written at all, so that the times change.
+    /// Whether contents changed, so that size and times follow. If not, this only tells that every
+    /// replica of these chunks has the version named, with all cuts made, and what they take up.
     pub is_modified: bool,
 }
 
 /// What one chunk takes up now, for the account of space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkBytes {
-    /// Which chunk of the file.
-    pub index: u64,
+    /// Which chunk, as the layout named it that the writer went by.
+    pub key: ChunkKey,
+    /// And which version of it.
+    pub version: u64,
     /// Bytes it takes up on one server.
     pub bytes: u64,
 }
@@ -95,6 +98,8 @@ method! {
         change: Packed<SetAttr>,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Packed<Attr>
 }
 
@@ -129,6 +134,8 @@ method! {
         mode: u32,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Packed<Attr>
 }
 
@@ -147,6 +154,8 @@ method! {
         rdev: u32,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Packed<Attr>
 }
 
@@ -161,6 +170,8 @@ method! {
         target: Bytes,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Packed<Attr>
 }
 
@@ -175,6 +186,8 @@ method! {
         name: Name,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Packed<Attr>
 }
 
@@ -187,6 +200,8 @@ method! {
         name: Name,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Done
 }
 
@@ -199,6 +214,8 @@ method! {
         name: Name,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Done
 }
 
@@ -217,6 +234,8 @@ method! {
         mode: Packed<RenameMode>,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Done
 }
 
@@ -295,6 +314,8 @@ method! {
         mode: Packed<XattrMode>,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Done
 }
 
@@ -317,6 +338,8 @@ method! {
         name: Bytes,
         /// Who asks.
         who: Packed<Credentials>,
+        /// The session that asks, or 0: it is not told what it knows from the answer.
+        session: SessionId,
     } -> Done
 }
 
@@ -349,7 +372,8 @@ method! {
 }
 
 method! {
-    /// Tells that contents were written: size, times and space follow, and others are told.
+    /// Tells that contents were written: size, times and space follow, and others are told. `Stale`
+    /// if a chunk was cut or forgotten meanwhile: ask for the layout, and write again.
     [repeatable] Extend = "fs.extend" {
         /// The file.
         ino: Ino,
