@@ -108,8 +108,86 @@ pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time between two attempts of a chunk server to reach the master.
 pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Longest name in a directory, in bytes, as everywhere on Linux.
+pub const NAME_SIZE_MAX: usize = 255;
+
+/// Longest target of a symbolic link, in bytes: `PATH_MAX` of Linux without the NUL at its end.
+pub const SYMLINK_SIZE_MAX: usize = 4095;
+
+/// Names that one inode can have, and subdirectories of one directory. Programs keep the count in
+/// a signed 32-bit number.
+pub const LINKS_MAX: u32 = (1 << 31) - 1;
+
+/// Largest file, in bytes: what fits in a signed 64-bit offset.
+pub const FILE_SIZE_MAX: u64 = (1 << 63) - 1;
+
+/// A file is cut into chunks of this many bytes.
+pub const CHUNK_SIZE: u64 = 64 << 20;
+
+/// Truncations inside one chunk that its servers have not been told of yet. A chunk whose servers
+/// cannot be reached takes no more of them.
+pub const CUTS_PENDING_MAX: usize = 64;
+
+/// Chunks in one page of a layout: 64 GiB of a file.
+pub const LAYOUT_PAGE_MAX: usize = 1024;
+
+/// Entries in one page of a directory.
+pub const DIRECTORY_PAGE_MAX: usize = 4096;
+
+/// Longest name of an extended attribute, in bytes (`XATTR_NAME_MAX` of Linux).
+pub const XATTR_NAME_SIZE_MAX: usize = 255;
+
+/// Longest value of an extended attribute, in bytes (`XATTR_SIZE_MAX` of Linux).
+pub const XATTR_VALUE_SIZE_MAX: usize = 65_536;
+
+/// Longest list of the names of an inode's extended attributes, in bytes, each with its NUL
+/// (`XATTR_LIST_MAX` of Linux: a longer list could not be read back).
+pub const XATTR_LIST_SIZE_MAX: usize = 65_536;
+
+/// All extended attributes of one inode, names and values, in bytes.
+pub const XATTR_TOTAL_SIZE_MAX: usize = 1 << 20;
+
+/// Chunks whose checksums a chunk server keeps in memory, besides those that wait for a sync. Those
+/// of a full chunk take 16 KiB.
+pub const CHUNKS_IN_MEMORY_MAX: usize = 4096;
+
+/// Chunks that wait for a sync; who writes to one more, syncs.
+pub const DIRTY_CHUNKS_MAX: usize = 16_384;
+
+/// Files of chunks that a server keeps open. A process has 1024 descriptors, unless it is allowed
+/// more.
+pub const OPEN_CHUNK_FILES_MAX: usize = 512;
+
+/// Time between two rounds of syncing the chunks that were written. Longer than [`SYNC_PERIOD`]:
+/// after a round, overwriting takes a sync of the index again.
+pub const CHUNK_SYNC_PERIOD: Duration = Duration::from_secs(5);
+
+/// Up to so many chunks are synced file by file; more with one sync of the whole file system.
+pub const SYNCED_SINGLY_MAX: usize = 64;
+
+/// Files of one call that are synced at the same time.
+pub const SYNC_THREADS_MAX: usize = 8;
+
+/// Extents of one `chunk.write`.
+pub const EXTENTS_MAX: usize = 16_384;
+
+/// Chunks of one call of `chunk.sync` or `chunk.delete`, and of one page of `chunk.list`.
+pub const CHUNK_LIST_MAX: usize = 4096;
+
+/// A copy between chunks is done in pieces of so many bytes.
+pub const COPY_PIECE: u64 = 4 << 20;
+
+/// Calls that read more than this leave the thread that answers calls to others.
+pub const QUICK_READ_MAX: u64 = 128 << 10;
+
 const _: () = {
+    assert!(COPY_PIECE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
+    assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
+    assert!(CUTS_PENDING_MAX <= CHUNK_LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
+    assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
+    assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
+    assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
     assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);

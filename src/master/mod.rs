@@ -2,9 +2,10 @@
 //! next file.
 //!
 //! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
-//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts.
+//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts. [`namespace`] is the tree of files.
 
 pub mod accounts;
+pub mod namespace;
 pub mod placement;
 pub mod service;
 pub mod state;
