@@ -1,1 +1,3 @@
 //! The chunk server.
+
+pub mod native;
