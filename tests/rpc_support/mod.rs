@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
+pub(crate) mod raw;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -142,6 +144,15 @@ impl TestServer {
     /// A client that trusts the server.
     pub(crate) fn client(&self) -> RpcClient {
         RpcClient::new(Trust::load(&self.keys.certificate()).expect("a certificate"), PATIENCE)
+    }
+
+    /// Waits until a call of the method is under way.
+    pub(crate) async fn has_begun(&self, method: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.begun.lock().expect("no panics").contains(&method) {
+            assert!(tokio::time::Instant::now() < deadline, "{method} was not called");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Tells the server to stop.
