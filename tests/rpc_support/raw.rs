@@ -1,19 +1,22 @@
 //! Speaking to a server byte by byte.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::PATIENCE;
+use super::{Keys, PATIENCE};
 
 /// A connection to a server, whose certificate is not looked at.
 pub(crate) struct RawConnection {
@@ -93,6 +96,21 @@ impl RawConnection {
         let end = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("still open");
         assert!(rest.is_empty() || end.is_err(), "{}", rest.escape_ascii());
     }
+}
+
+/// The server's side of TLS, for servers that are written in a test.
+pub(crate) fn acceptor(keys: &Keys) -> TlsAcceptor {
+    let certificate = fs::read(keys.certificate()).expect("a certificate");
+    let chain = rustls_pemfile::certs(&mut &certificate[..]).map(|one| one.expect("PEM")).collect();
+    let key = fs::read(keys.key()).expect("a key");
+    let key = rustls_pemfile::private_key(&mut &key[..]).expect("PEM").expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Accepts every certificate: these tests are about what comes after.
