@@ -16,6 +16,9 @@ pub const BODY_SIZE_MAX: usize = 512 << 20;
 /// wait their turn.
 pub const BODIES_IN_MEMORY_MAX: usize = 1 << 30;
 
+/// Longest time a request waits for room in memory.
+pub const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Largest part of a body that is not base64 contents, in bytes: the XML that is built into values
 /// of the heap, which take a multiple of their text.
 pub const XML_SIZE_MAX: usize = 16 << 20;
