@@ -78,10 +78,38 @@ pub const CHECKSUM_BLOCK_SIZE: usize = 64 << 10;
 /// Largest pickled dict of attributes that is read, in bytes.
 pub const PICKLED_ATTRIBUTES_MAX: usize = 1 << 20;
 
+/// Objects in one pickle: the names in one directory of a Python client, say.
+pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
+
+/// Deepest nesting of objects in a pickle. The dict of a file's attributes has 3 levels.
+pub const PICKLE_DEPTH_MAX: usize = 32;
+
 /// Time between two rounds of writing acknowledged updates through to the disk.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(1);
 
+/// Free space on the disk under which a server takes no new values, in bytes. What is left is for
+/// deletions, and for the store to write its tables out.
+pub const DISK_RESERVE: u64 = 32 << 20;
+
+/// Free space under which a server changes nothing at all, in bytes: its store must not meet the
+/// end of the disk in the middle of a write.
+pub const DISK_RESERVE_LAST: u64 = 8 << 20;
+
+/// Updates in the log before the backup is renewed although there are fewer than
+/// `--backup-every`, in bytes: they are held in memory, too.
+pub const LOG_SIZE_MAX: usize = 64 << 20;
+
+/// How long the growth that `changeSize` announced waits for the `put` of the file.
+pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Time between two announcements of a chunk server at the master, in the mean.
+pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
+
+/// Longest time between two attempts of a chunk server to reach the master.
+pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
 const _: () = {
+    assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
     assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
