@@ -11,7 +11,7 @@
 //! * [`types`], [`limits`], [`error`], [`clock`]: plain data, every limit, the closed list of
 //!   errors, the only reader of the clock.
 //! * [`extent`]: arithmetic on byte ranges.
-//! * `pickle`: the flat pickles in which Python clients keep attributes.
+//! * [`pickle`]: the flat pickles in which Python clients keep attributes.
 //! * [`rpc`]: TLS, HTTP and XML-RPC, server and client side. Knows no file system.
 //! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
 //! * [`store`]: durable state: transactions, and the logged hash table over them.

@@ -2,7 +2,7 @@
 //! next file.
 //!
 //! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
-//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts.
+//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts. [`namespace`] is the tree of files.
 
 pub mod accounts;
 pub mod namespace;
@@ -22,7 +22,7 @@ use crate::limits;
 use crate::listen::Listen;
 use crate::rpc::server;
 use crate::rpc::tls::Identity;
-use crate::store::{DataDir, Store};
+use crate::store::{DataDir, Store, sync_periodically};
 
 use service::Master;
 use state::State;
@@ -111,6 +111,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let registry = Arc::new(Arc::clone(&master).registry());
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
     tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));
-    tasks.spawn(crate::store::sync_periodically(Arc::clone(&store), shutdown.clone()));
+    let to_sync = Arc::clone(&store);
+    tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     Ok(Running { url, shutdown, tasks, store })
 }

@@ -218,10 +218,12 @@ impl Store {
             return Err(failure.clone());
         }
         match state.database.take().map(Arc::try_unwrap) {
-            // Somebody reads a snapshot. The next write will find fjall's refusal and try again.
+            // Somebody reads a snapshot, so it cannot be closed, and whether the commit happens
+            // will be known only then.
             Some(Err(in_use)) => {
                 state.database = Some(in_use);
-                return Err(full);
+                drop(state);
+                return Err(self.fail("cannot write while a dump is under way", error));
             }
             Some(Ok(database)) => drop(database),
             None => {}
@@ -238,21 +240,21 @@ impl Store {
         Ok(())
     }
 
-    /// Ends all writing, for this reason, and says so.
-    fn fail(&self, what: &str, error: &Error) -> FsError {
+    /// Ends all writing until a restart, for this reason: nobody knows what is on the disk.
+    pub fn refuse_writes(&self, reason: String) -> FsError {
         let failure = FsError::new(
             ErrorKind::ReadOnly,
-            format!(
-                "{what} in {}: {}; nothing is stored any more until the server is restarted",
-                self.path.display(),
-                describe(error)
-            ),
+            format!("{reason}; nothing is stored any more until the server is restarted"),
         );
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.failure.is_none() {
             tracing::error!("{failure}");
         }
         state.failure.get_or_insert(failure).clone()
+    }
+
+    fn fail(&self, what: &str, error: &Error) -> FsError {
+        self.refuse_writes(format!("{what} in {}: {}", self.path.display(), describe(error)))
     }
 
     /// Writes the bulk of the journal through to the disk without fjall's lock on it, which would

@@ -66,8 +66,14 @@ class Contract(unittest.TestCase):
     """Every test has keys of its own, as all share two servers."""
 
     def setUp(self):
-        self.master = connect(ARGS.master, ARGS.ca)
-        self.chunk = connect(ARGS.chunk, ARGS.ca)
+        self.master = self.connect(ARGS.master)
+        self.chunk = self.connect(ARGS.chunk)
+
+    def connect(self, url, **options):
+        """A proxy whose connection ends with the test."""
+        server = connect(url, ARGS.ca, **options)
+        self.addCleanup(server("close"))
+        return server
 
     def assertFault(self, call, *arguments):
         """The call fails with a fault that says something, and the server goes on."""
@@ -113,7 +119,7 @@ class Tables(Contract):
     @ours
     def test_nil_comes_back(self):
         for url in (ARGS.master, ARGS.chunk):
-            server = connect(url, ARGS.ca, allow_none=True)
+            server = self.connect(url, allow_none=True)
             self.assertReturns(server, None)
             self.assertReturns(server, [None, {"a": None}])
 
@@ -443,6 +449,7 @@ class Readme(unittest.TestCase):
         master.put("greeting", "hello", 60)
         self.assertEqual(master.get("greeting")["value"], "hello")
         self.assertIn("get", master.system.listMethods())
+        master("close")()
 
 
 def main():

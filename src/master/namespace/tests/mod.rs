@@ -5,8 +5,12 @@
 
 mod contents;
 mod listing;
+mod model;
+mod model_rights;
 mod names;
+mod ops;
 mod rights;
+mod sequences;
 pub(super) mod store;
 mod xattrs;
 
