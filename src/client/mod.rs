@@ -1,0 +1,5 @@
+//! The client: mounts a file system whose contents and attributes are on servers.
+
+pub mod calls;
+pub mod classic;
+pub mod vfs;
