@@ -10,6 +10,7 @@
 //!
 //! * [`types`], [`limits`], [`error`], [`clock`]: plain data, every limit, the closed list of
 //!   errors, the only reader of the clock.
+//! * [`extent`]: arithmetic on byte ranges.
 //! * [`pickle`]: the flat pickles in which Python clients keep attributes.
 //! * [`rpc`]: TLS, HTTP and XML-RPC, server and client side. Knows no file system.
 //! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod error;
+pub mod extent;
 pub mod limits;
 pub mod listen;
 pub mod master;

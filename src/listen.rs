@@ -72,14 +72,19 @@ impl Listen {
         Ok(addresses)
     }
 
+    /// The port that listeners got.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn port_of(listeners: &[TcpListener]) -> Result<u16> {
+        let none = || FsError::new(ErrorKind::InvalidArgument, "there is no address to listen on");
+        Ok(listeners.first().ok_or_else(none)?.local_addr()?.port())
+    }
+
     /// The URL of a server on this host and the port that it got.
     #[must_use]
     pub fn url(&self, port: u16) -> String {
-        Self { host: self.host.clone(), port }.to_string_with_scheme()
-    }
-
-    fn to_string_with_scheme(&self) -> String {
-        format!("https://{self}")
+        format!("https://{}", Self { host: self.host.clone(), port })
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub mod calls;
 pub mod classic;
+pub mod native;
 pub mod vfs;

@@ -15,3 +15,6 @@ pub(super) mod text;
 pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, Message, MessageBody};
 pub use text::is_xml_char;
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::store::txn::{Table, Txn};
 
 /// Writes by table and key; `None` is a deletion. The last write to a key wins.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     tables: BTreeMap<Table, BTreeMap<Bytes, Option<Bytes>>>,
     /// Bytes of all keys and values.

@@ -131,39 +131,29 @@ impl Logged {
                     None => txn.delete(table, key),
                 }
             }
-            delete_all(txn, LOG)
+            clear(txn, LOG)
         })?;
         self.overlay = Changes::default();
         self.log_len = 0;
         Ok(())
     }
 
-    /// One moment of the tables, to be read at leisure. Renews the backup, so that it is in it.
+    /// One moment of the tables, to be read at leisure.
     ///
     /// # Errors
-    /// Those of [`Store::write`].
-    pub fn snapshot(&mut self) -> Result<Snapshot> {
-        self.renew_backup()?;
-        self.store.snapshot()
+    /// Those of [`Store::snapshot`].
+    pub fn snapshot(&self) -> Result<LoggedSnapshot> {
+        Ok(LoggedSnapshot { base: self.store.snapshot()?, overlay: self.overlay.clone() })
     }
 
-    /// Replaces the contents of some tables, in one transaction, which makes a new backup with an
-    /// empty log: `work` finds them empty and fills them.
+    /// Runs `work` on the tables themselves, as one transaction, which makes a new backup with an
+    /// empty log: for changes that are too large for the log.
     ///
     /// # Errors
     /// What `work` returns, and those of [`Store::write`]; nothing has changed then.
-    pub fn replace<T>(
-        &mut self,
-        tables: &[Table],
-        work: impl FnOnce(&mut dyn Txn) -> Result<T>,
-    ) -> Result<T> {
+    pub fn replace<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
         self.renew_backup()?;
-        self.store.write(|txn| {
-            for table in tables {
-                delete_all(txn, *table)?;
-            }
-            work(txn)
-        })
+        self.store.write(work)
     }
 
     fn replay(&mut self) -> Result<()> {
@@ -182,7 +172,27 @@ impl Logged {
     }
 }
 
-fn delete_all(txn: &mut dyn Txn, table: Table) -> Result<()> {
+/// One moment of a [`Logged`] store.
+pub struct LoggedSnapshot {
+    base: Snapshot,
+    overlay: Changes,
+}
+
+impl LoggedSnapshot {
+    /// Reads.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+        self.base.read(|base| work(&Overlaid { base, changes: &self.overlay }))
+    }
+}
+
+/// Deletes everything in a table.
+///
+/// # Errors
+/// What the store says.
+pub fn clear(txn: &mut dyn Txn, table: Table) -> Result<()> {
     loop {
         let page = txn.scan(table, &[], TABLE_END, PAGE_SIZE)?;
         if page.is_empty() {
@@ -295,12 +305,12 @@ mod tests {
         drop(logged);
         let mut logged = open(dir.path(), 2);
         assert_eq!(all(&logged), [("b".to_owned(), "2".to_owned())]);
-        logged
-            .replace(&[T], |txn| {
-                txn.put(T, b"c", b"3");
-                Ok(())
-            })
-            .unwrap();
+        let swap = |txn: &mut dyn crate::store::Txn| {
+            super::clear(txn, T)?;
+            txn.put(T, b"c", b"3");
+            Ok(())
+        };
+        logged.replace(swap).unwrap();
         assert_eq!(all(&logged), [("c".to_owned(), "3".to_owned())]);
         assert_eq!(logged.log_len(), 0);
     }

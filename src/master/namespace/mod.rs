@@ -38,6 +38,8 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::Txn;
 use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name};
@@ -67,7 +69,7 @@ pub struct Namespace<'t> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// What is no longer as it may be cached.
-    pub changes: Vec<Change>,
+    pub changes: BTreeSet<Change>,
     /// Inodes that lost their last name. Each is kept until [`Namespace::reap`]; the caller decides
     /// when, which is at once unless some session holds it open.
     pub orphaned: Vec<Ino>,
@@ -165,9 +167,7 @@ impl<'t> Namespace<'t> {
     }
 
     fn changed(&mut self, change: Change) {
-        if !self.effects.changes.contains(&change) {
-            self.effects.changes.push(change);
-        }
+        self.effects.changes.insert(change);
     }
 
     fn changed_entry(&mut self, directory: Ino, name: &Name) {

@@ -19,6 +19,10 @@ use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::markup::{Markup, check_declaration, check_scalar};
 use crate::rpc::wire::text::{is_blank, position, shortened_bytes};
 
+/// What stands around some names in the skeleton. No name can have it by itself: a zero byte is
+/// refused, and dxr refuses the reference to one.
+pub(super) const NAME_MARK: u8 = 0;
+
 /// The pass, and what it has found so far.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -142,6 +146,9 @@ impl Scanner {
                 self.searched + at
             }
         };
+        if self.xml.starts_with(b"\xff\xfe") || self.xml.starts_with(b"\xfe\xff") {
+            return Err(DecodeError::encoding("UTF-16"));
+        }
         self.markup = Some(start);
         let Some(markup) = Markup::read(self.xml.get(start..).unwrap_or_default())? else {
             return Ok(());
@@ -193,9 +200,6 @@ impl Scanner {
     fn drop_text(&mut self, end: usize) -> Result<(), DecodeError> {
         if !self.is_blank_text(end) {
             let text = self.xml.get(self.text..end).unwrap_or_default();
-            if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-                return Err(DecodeError::encoding("UTF-16"));
-            }
             let place = match self.open.last() {
                 Some((element, _)) => format!("<{}>", element.name()),
                 None => "the body".to_owned(),
@@ -277,6 +281,15 @@ impl Scanner {
         if element == Element::Base64 {
             self.end_blob()?;
         }
+        if element == Element::Value && children == 0 {
+            self.end_untyped();
+        }
+        if element == Element::Name {
+            self.end_name()?;
+        }
+        if element == Element::MethodName && self.xml.len() == self.text {
+            return Err(DecodeError::misplaced("<methodName> is empty"));
+        }
         if let (Element::Fault, Some(fault)) = (element, &mut self.fault) {
             fault.end = self.xml.len();
         }
@@ -293,6 +306,34 @@ impl Scanner {
         self.blobs.push(blob);
         let placeholder = ENGINE.encode(number.to_be_bytes());
         self.write(&[&placeholder]);
+        Ok(())
+    }
+
+    /// Makes a blank value a string in words, because dxr takes it for an empty one.
+    fn end_untyped(&mut self) {
+        let text = self.xml.get(self.text..).unwrap_or_default();
+        if !text.is_empty() && text.iter().copied().all(is_blank) {
+            let text = self.xml.split_off(self.text);
+            self.write(&["<string>"]);
+            self.xml.extend_from_slice(&text);
+            self.write(&["</string>"]);
+        }
+    }
+
+    /// Marks a name that dxr would not read as it is: it takes an empty or blank name for a missing
+    /// one, and drops white space at its ends.
+    fn end_name(&mut self) -> Result<(), DecodeError> {
+        let name = self.xml.get(self.text..).unwrap_or_default();
+        if name.contains(&0) {
+            return Err(DecodeError::not_well_formed("a name has a zero byte"));
+        }
+        // A reference may stand for white space.
+        let is_solid =
+            |byte: Option<&u8>| byte.is_some_and(|b| !is_blank(*b) && !b"&;".contains(b));
+        if !is_solid(name.first()) || !is_solid(name.last()) {
+            self.xml.insert(self.text, NAME_MARK);
+            self.xml.push(NAME_MARK);
+        }
         Ok(())
     }
 
