@@ -1,3 +1,6 @@
-//! The client: what a mount does.
+//! The client: mounts a file system whose contents and attributes are on servers.
 
+pub mod calls;
+pub mod classic;
 pub mod native;
+pub mod vfs;
