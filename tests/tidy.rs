@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// Lines that a source file may have, its unit tests aside.
 const LINES_MAX: usize = 400;
 
+/// One `impl` of a trait with forty methods cannot be cut in two.
+const LONG_BY_NATURE: &[&str] = &["src/client/native/fuse/filesystem.rs"];
+
 struct Source {
     path: String,
     text: String,
@@ -75,7 +78,7 @@ fn files_stay_short() {
             let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
             (&source.path, lines.count())
         })
-        .filter(|(_, lines)| *lines > LINES_MAX)
+        .filter(|(path, lines)| *lines > LINES_MAX && !LONG_BY_NATURE.contains(&path.as_str()))
         .map(|(path, lines)| format!("{path} has {lines} lines; {LINES_MAX} are the limit"))
         .collect();
     assert_none(&broken);

@@ -178,8 +178,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn removexattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<()> {
-        let call =
-            RemoveXattr { ino, name, who: Packed(who.clone()), session: self.session.id() };
+        let call = RemoveXattr { ino, name, who: Packed(who.clone()), session: self.session.id() };
         let removed = self.cluster.ask(call).await;
         self.cache.drop_attr(ino);
         removed.map(|_| ())
@@ -194,4 +193,3 @@ impl<C: Cluster> NativeFs<C> {
         Ok(room)
     }
 }
-

@@ -187,8 +187,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `AccessDenied`.
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
-        let mode =
-            OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
+        let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
         let call =
             Open { ino, mode: Packed(mode), who: Packed(who.clone()), session: self.session.id() };
         let Packed(opened) = self.cluster.ask(call).await?;

@@ -62,6 +62,8 @@ pub(super) struct Listing {
     pub(super) after: Cookie,
     pub(super) entries: Vec<DirEntry>,
     pub(super) is_last: bool,
+    /// Whether the entries came with their attributes.
+    pub(super) has_attributes: bool,
 }
 
 /// All that is open.
@@ -101,17 +103,17 @@ impl Inodes {
     ) -> Result<(Handle, Arc<Inode>)> {
         let mut table = lock(&self.table);
         let handle = table.next_handle()?;
-        let inode = table.inodes.entry(attr.ino).or_insert_with(|| {
-            Arc::new(Inode::new(attr, &self.clean_total))
-        });
+        let inode = table
+            .inodes
+            .entry(attr.ino)
+            .or_insert_with(|| Arc::new(Inode::new(attr, &self.clean_total)));
         let inode = Arc::clone(inode);
         let failures_told = {
             let mut state = inode.state();
             state.handles += 1;
             AtomicU64::new(state.failures)
         };
-        let file =
-            OpenFile { inode: Arc::clone(&inode), access, appends, is_sync, failures_told };
+        let file = OpenFile { inode: Arc::clone(&inode), access, appends, is_sync, failures_told };
         table.files.insert(handle, Arc::new(file));
         Ok((handle, inode))
     }

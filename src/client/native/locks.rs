@@ -50,8 +50,7 @@ impl<C: Cluster> NativeFs<C> {
             LockKind::Read | LockKind::Write => self.session.note_locked(ino),
         }
         loop {
-            let call =
-                SetLock { session: self.session.id(), ino, lock: Packed(lock), wait_ms };
+            let call = SetLock { session: self.session.id(), ino, lock: Packed(lock), wait_ms };
             if self.cluster.ask(call).await? {
                 return match lock.kind {
                     LockKind::Unlock => Ok(()),

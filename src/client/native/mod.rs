@@ -17,6 +17,7 @@ mod contents;
 pub mod data;
 pub mod dirty;
 pub mod fs;
+pub mod fuse;
 mod handles;
 mod inode;
 mod inodes;

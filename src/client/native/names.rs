@@ -226,7 +226,8 @@ impl<C: Cluster> NativeFs<C> {
             *listing = Listing::default();
         }
         let position = listing.entries.iter().position(|entry| entry.cookie > after);
-        let is_known = !is_start && listing.after <= after;
+        let is_known =
+            !is_start && listing.after <= after && (listing.has_attributes || !with_attributes);
         match (position, listing.parent) {
             (Some(position), Some(parent)) if is_known => {
                 return Ok((parent, listing.entries[position..].to_vec()));
@@ -269,6 +270,7 @@ impl<C: Cluster> NativeFs<C> {
             after,
             entries: page.entries,
             is_last: page.is_last,
+            has_attributes: with_attributes,
         };
         Ok(())
     }

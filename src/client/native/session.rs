@@ -187,7 +187,8 @@ impl<C: Cluster> NativeFs<C> {
     pub(super) async fn keep_session(&self) {
         loop {
             let lease = Duration::from_millis(self.session.lease_ms.load(Ordering::Acquire));
-            tokio::time::sleep((lease / 4).clamp(limits::EVENTS_WAIT / 10, limits::SYNC_PERIOD)).await;
+            tokio::time::sleep((lease / 4).clamp(limits::EVENTS_WAIT / 10, limits::SYNC_PERIOD))
+                .await;
             let session = self.session.id();
             if let Err(error) = self.renew().await {
                 tracing::debug!("the session was not renewed: {error}");

@@ -48,12 +48,14 @@ impl<C: Cluster> NativeFs<C> {
             Ok(attr) => {
                 state.land();
                 self.note_change(&mut state, attr);
-                self.dirty_bytes.fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
+                self.dirty_bytes
+                    .fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
                 Ok(())
             }
             Err(error) => {
                 state.turn_back();
-                self.dirty_bytes.fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
+                self.dirty_bytes
+                    .fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
                 Err(error)
             }
         }

@@ -1,0 +1,87 @@
+//! The mount of a native file system: converts the kernel's arguments and replies, nothing else.
+//!
+//! `filesystem` has one short method per request, `adapter` the way from it to an answer, `convert`
+//! and `listing` the conversions; `notify` tells the
+//! kernel what others changed; `who` finds out about the calling process.
+//!
+//! What the kernel caches by itself: names and attributes for [`KERNEL_TTL`], so that a client that
+//! cannot be told any more never shows anything older; pages until the contents change. Writes go
+//! through (no writeback cache), so mappings and descriptors agree.
+
+mod adapter;
+mod convert;
+mod filesystem;
+mod listing;
+mod notify;
+mod who;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use tokio::runtime::Handle as Runtime;
+
+use super::data::Cluster;
+use super::fs::NativeFs;
+use crate::error::Result;
+use adapter::Adapter;
+use notify::KernelNotify;
+
+/// How long the kernel may use a name or attributes without asking again.
+const KERNEL_TTL: Duration = crate::limits::CACHE_AGE_MAX;
+
+/// Threads that take requests from the kernel. None of them waits for a server.
+const THREADS: usize = 2;
+
+/// A mounted file system.
+pub struct Mounted {
+    session: BackgroundSession,
+}
+
+/// Mounts a file system. Each request ends within `timeout`, with an error if it must; waiting for
+/// a lock does not count.
+///
+/// # Errors
+/// What stands in the way of the mount.
+pub fn mount<C: Cluster>(
+    fs: &Arc<NativeFs<C>>,
+    mountpoint: &Path,
+    source: &str,
+    timeout: Duration,
+    runtime: Runtime,
+) -> Result<Mounted> {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(source.to_owned()),
+        MountOption::Subtype("htfs".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::Dev,
+        MountOption::Suid,
+    ];
+    let is_root = rustix::process::geteuid().is_root();
+    config.acl = if is_root { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(THREADS);
+    let adapter = Adapter::new(Arc::clone(fs), timeout, runtime);
+    let session = Session::new(adapter, mountpoint, &config)?.spawn()?;
+    fs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
+    Ok(Mounted { session })
+}
+
+impl Mounted {
+    /// Whether the mount has been taken away from outside, as by `umount`.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.session.guard.is_finished()
+    }
+
+    /// Unmounts. Files that are still open in it keep it alive, invisible, until they are closed or
+    /// the program ends.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unmount(self) -> io::Result<()> {
+        self.session.umount_and_join()
+    }
+}

@@ -1,0 +1,75 @@
+//! Telling the kernel what it must forget.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use fuser::{INodeNo, Notifier};
+
+use crate::client::native::session::Notify;
+use crate::types::{Ino, Name};
+
+/// Changes that wait to be told. If there are more, the kernel finds out by itself within
+/// [`super::KERNEL_TTL`], pages of open files aside.
+const WAITING_MAX: usize = 65_536;
+
+enum Note {
+    Entry(Ino, Name),
+    Attributes(Ino),
+    Contents(Ino),
+}
+
+/// Passes changes on in a thread of its own: the kernel may hold a notification up until a request
+/// to the same directory is answered, and that answer must not wait for it.
+pub(super) struct KernelNotify {
+    notes: SyncSender<Note>,
+}
+
+impl KernelNotify {
+    pub(super) fn start(notifier: Notifier) -> io::Result<Self> {
+        let (notes, waiting) = sync_channel(WAITING_MAX);
+        std::thread::Builder::new()
+            .name("notify".to_owned())
+            .spawn(move || tell_all(&notifier, &waiting))?;
+        Ok(Self { notes })
+    }
+
+    fn send(&self, note: Note) {
+        match self.notes.try_send(note) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => tracing::warn!("the kernel is slow to hear of changes"),
+        }
+    }
+}
+
+impl Notify for KernelNotify {
+    fn entry(&self, parent: Ino, name: &Name) {
+        self.send(Note::Entry(parent, name.clone()));
+    }
+
+    fn attributes(&self, ino: Ino) {
+        self.send(Note::Attributes(ino));
+    }
+
+    fn contents(&self, ino: Ino) {
+        self.send(Note::Contents(ino));
+    }
+}
+
+/// Ends when nobody can send any more.
+fn tell_all(notifier: &Notifier, waiting: &Receiver<Note>) {
+    while let Ok(note) = waiting.recv() {
+        let told = match note {
+            Note::Entry(parent, name) => {
+                notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
+            }
+            // A negative offset is about attributes only (`fuse_reverse_inval_inode`).
+            Note::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
+            Note::Contents(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+        };
+        if let Err(error) = told {
+            tracing::debug!("the kernel does not take a notification: {error}");
+        }
+    }
+}

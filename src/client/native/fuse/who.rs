@@ -1,0 +1,50 @@
+//! Who calls: what the kernel says, and what `/proc` knows of the calling thread.
+
+use std::fs;
+
+use fuser::Request;
+
+use crate::types::Credentials;
+
+/// The caller's identity. Supplementary groups do not come with a request; the superuser needs
+/// none.
+pub(super) fn credentials(request: &Request, umask: u32) -> Credentials {
+    let groups = if request.uid() == 0 { Vec::new() } else { groups(request.pid()) };
+    Credentials { uid: request.uid(), gid: request.gid(), groups, umask }
+}
+
+/// The supplementary groups of a thread; none if it is gone.
+fn groups(thread: u32) -> Vec<u32> {
+    let Some(status) = status(thread) else { return Vec::new() };
+    let Some(line) = field(&status, "Groups:") else { return Vec::new() };
+    line.split_whitespace().filter_map(|group| group.parse().ok()).collect()
+}
+
+/// Whether a signal waits for a thread that would end a system call. A library for FUSE does not
+/// pass the kernel's interrupts on; the signal itself can be seen.
+pub(super) fn has_signal(thread: u32) -> bool {
+    let Some(status) = status(thread) else { return true };
+    let mask = |name| field(&status, name).and_then(|text| u64::from_str_radix(text, 16).ok());
+    let pending = mask("SigPnd:").unwrap_or(0) | mask("ShdPnd:").unwrap_or(0);
+    pending & !mask("SigBlk:").unwrap_or(0) != 0
+}
+
+fn status(thread: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{thread}/status")).ok()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{groups, has_signal};
+
+    #[test]
+    fn this_process_has_no_signal_and_a_gone_one_counts_as_interrupted() {
+        assert!(!has_signal(std::process::id()));
+        assert!(has_signal(u32::MAX));
+        assert!(groups(u32::MAX).is_empty());
+    }
+}
