@@ -18,7 +18,12 @@ use crate::types::{Attr, Ino, Name};
 /// A moment before a question to the master. What its answer tells of an inode is kept only if no
 /// change of that inode became known in between.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fence(u64);
+pub(super) struct Fence {
+    /// Changes of the inode's group known of then.
+    group: u64,
+    /// Changes of anything known of then: for inodes that only the answer names.
+    all: u64,
+}
 
 const FENCES: usize = 64;
 
@@ -31,6 +36,8 @@ pub(super) struct Cache {
     pages: Mutex<Bounded<Ino, u64>>,
     /// Changes known of, counted per group of inodes.
     fences: [AtomicU64; FENCES],
+    /// The same over all groups.
+    changes: AtomicU64,
     origin: Instant,
     /// When the event stream was last heard of, in milliseconds after `origin`.
     heard_ms: AtomicU64,
@@ -54,6 +61,7 @@ impl Cache {
             entries: Mutex::new(Bounded::new(limits::ENTRIES_CACHED_MAX)),
             pages: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
             fences: std::array::from_fn(|_| AtomicU64::new(0)),
+            changes: AtomicU64::new(0),
             origin: Instant::now(),
             heard_ms: AtomicU64::new(0),
         }
@@ -61,11 +69,18 @@ impl Cache {
 
     /// To be taken before the master is asked about an inode, or about a name in a directory.
     pub(super) fn fence(&self, ino: Ino) -> Fence {
-        Fence(self.counter(ino).load(Ordering::Acquire))
+        let all = self.changes.load(Ordering::Acquire);
+        Fence { group: self.counter(ino).load(Ordering::Acquire), all }
+    }
+
+    /// A change of an inode, or of a name in a directory, became known.
+    fn note_change(&self, ino: Ino) {
+        self.counter(ino).fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn holds(&self, ino: Ino, fence: Fence) -> bool {
-        self.counter(ino).load(Ordering::Acquire) == fence.0
+        self.counter(ino).load(Ordering::Acquire) == fence.group
     }
 
     fn counter(&self, ino: Ino) -> &AtomicU64 {
@@ -99,6 +114,16 @@ impl Cache {
         }
     }
 
+    /// Keeps attributes of an inode that only the answer named. `fence` may be of any inode.
+    pub(super) fn put_found_attr(&self, attr: &Attr, fence: Fence) {
+        let mut attributes = lock(&self.attributes);
+        if self.changes.load(Ordering::Acquire) == fence.all {
+            attributes.put(attr.ino, Stamped::new(attr.clone()));
+        } else {
+            attributes.remove(&attr.ino);
+        }
+    }
+
     /// What a name stands for: `Some(None)` if it is known to be absent.
     pub(super) fn entry(&self, parent: Ino, name: &Name) -> Option<Option<Ino>> {
         let mut entries = lock(&self.entries);
@@ -116,12 +141,12 @@ impl Cache {
     }
 
     pub(super) fn drop_attr(&self, ino: Ino) {
-        self.counter(ino).fetch_add(1, Ordering::AcqRel);
+        self.note_change(ino);
         lock(&self.attributes).remove(&ino);
     }
 
     pub(super) fn drop_entry(&self, parent: Ino, name: &Name) {
-        self.counter(parent).fetch_add(1, Ordering::AcqRel);
+        self.note_change(parent);
         lock(&self.entries).remove(&(parent, name.clone()));
     }
 
@@ -129,6 +154,7 @@ impl Cache {
         for counter in &self.fences {
             counter.fetch_add(1, Ordering::AcqRel);
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
         lock(&self.attributes).clear();
     }
 

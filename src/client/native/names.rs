@@ -34,6 +34,7 @@ impl<C: Cluster> NativeFs<C> {
         match self.cluster.ask(call).await {
             Ok(Packed(attr)) => {
                 self.cache.put_entry(parent, name, Some(attr.ino), fence);
+                self.cache.put_found_attr(&attr, fence);
                 self.current(attr).await
             }
             Err(error) => {
@@ -54,8 +55,8 @@ impl<C: Cluster> NativeFs<C> {
     /// A name was made by this mount.
     pub(super) fn note_name(&self, parent: Ino, name: &Name, attr: &Attr, fence: Fence) {
         self.cache.put_entry(parent, name, Some(attr.ino), fence);
+        self.cache.put_found_attr(attr, fence);
         self.cache.drop_attr(parent);
-        self.cache.put_attr(attr, self.cache.fence(attr.ino));
     }
 
     /// The target of a symbolic link.
@@ -259,6 +260,9 @@ impl<C: Cluster> NativeFs<C> {
         let Packed(mut page) = self.cluster.ask(call).await?;
         for entry in &mut page.entries {
             self.cache.put_entry(ino, &entry.name, Some(entry.ino), fence);
+            if let Some(attr) = &entry.attr {
+                self.cache.put_found_attr(attr, fence);
+            }
             let is_dirty = self.inodes.get(entry.ino).is_some_and(|inode| inode.state().is_dirty());
             if is_dirty && entry.attr.is_some() {
                 entry.attr = Some(self.getattr(entry.ino).await?);

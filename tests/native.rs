@@ -1,0 +1,281 @@
+//! The native client against a cluster in the same process.
+
+mod fake_cluster;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fake_cluster::FakeCluster;
+use htfs::client::native::data::Seek;
+use htfs::client::native::{Handle, NativeFs, OpenFlags};
+use htfs::error::ErrorKind;
+use htfs::limits::CHUNK_SIZE;
+use htfs::proto::session::{Lock, LockKind};
+use htfs::types::{Attr, Cookie, Credentials, Ino, Name, SetAttr};
+
+const ROOT: Credentials = Credentials::ROOT;
+const READ_WRITE: OpenFlags = OpenFlags(libc::O_RDWR);
+const APPEND: OpenFlags = OpenFlags(libc::O_RDWR | libc::O_APPEND);
+
+type Fs = Arc<NativeFs<FakeCluster>>;
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes().to_vec()).unwrap()
+}
+
+async fn create(fs: &Fs, text: &str) -> (Handle, Ino) {
+    let open = fs.create(Ino::ROOT, &name(text), 0o644, READ_WRITE, &ROOT).await.unwrap();
+    (open.handle, open.attr.ino)
+}
+
+async fn write(fs: &Fs, handle: Handle, offset: u64, data: &[u8]) {
+    fs.write(handle, offset, Bytes::copy_from_slice(data), &ROOT).await.unwrap();
+}
+
+async fn read_all(fs: &Fs, ino: Ino) -> Vec<u8> {
+    let open = fs.open(ino, READ_WRITE, &ROOT).await.unwrap();
+    let data = fs.read(open.handle, 0, 1 << 20).await.unwrap();
+    fs.release(open.handle, None).await.unwrap();
+    data.to_vec()
+}
+
+async fn truncate(fs: &Fs, ino: Ino, size: u64) -> Attr {
+    let change = SetAttr { size: Some(size), ..SetAttr::default() };
+    fs.setattr(ino, None, change, &ROOT).await.unwrap()
+}
+
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "it did not happen");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_after_a_close_sees_what_was_written() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let (handle, ino) = create(&a, "f").await;
+    for round in 0..20_u8 {
+        let text = vec![b'a' + round; 100 + usize::from(round)];
+        write(&a, handle, 0, &text).await;
+        a.flush(handle, 1).await.unwrap();
+        assert_eq!(read_all(&b, ino).await, text);
+        assert_eq!(b.getattr(ino).await.unwrap().size, text.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_small_file_takes_three_calls_to_write_and_two_to_read() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let calls =
+        || cluster.asked.load(Ordering::SeqCst) + cluster.chunk_calls.load(Ordering::SeqCst);
+    let before = calls();
+    let (handle, ino) = create(&a, "f").await;
+    write(&a, handle, 0, b"hello").await;
+    a.flush(handle, 1).await.unwrap();
+    a.release(handle, None).await.unwrap();
+    assert_eq!(calls() - before, 3);
+
+    let before = calls();
+    let open = b.open(ino, READ_WRITE, &ROOT).await.unwrap();
+    assert_eq!(b.read(open.handle, 0, 4096).await.unwrap(), "hello");
+    assert_eq!(calls() - before, 2);
+    let before = calls();
+    b.lookup(Ino::ROOT, &name("f"), &ROOT).await.unwrap();
+    b.lookup(Ino::ROOT, &name("f"), &ROOT).await.unwrap();
+    assert_eq!(calls() - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_drop_what_others_have_cached() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    assert!(b.lookup(Ino::ROOT, &name("late"), &ROOT).await.is_err());
+    let (handle, ino) = create(&a, "late").await;
+    until(async || b.lookup(Ino::ROOT, &name("late"), &ROOT).await.is_ok()).await;
+    write(&a, handle, 0, b"12345").await;
+    a.flush(handle, 1).await.unwrap();
+    until(async || b.getattr(ino).await.unwrap().size == 5).await;
+    a.unlink(Ino::ROOT, &name("late"), &ROOT).await.unwrap();
+    until(async || b.lookup(Ino::ROOT, &name("late"), &ROOT).await.is_err()).await;
+    // The handle goes on to work.
+    write(&a, handle, 5, b"6").await;
+    assert_eq!(a.read(handle, 0, 100).await.unwrap(), "123456");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_land_whole_and_once() {
+    let cluster = FakeCluster::new();
+    let (first, _guard) = cluster.client().await;
+    let (handle, ino) = create(&first, "log").await;
+    first.release(handle, None).await.unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..10 {
+        let cluster = cluster.clone();
+        writers.spawn(async move {
+            let (fs, _guard) = cluster.client().await;
+            let open = fs.open(ino, APPEND, &ROOT).await.unwrap();
+            for line in 0..20 {
+                let text = format!("client {number} line {line:02}\n");
+                write(&fs, open.handle, 0, text.as_bytes()).await;
+            }
+            fs.flush(open.handle, 1).await.unwrap();
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let text = String::from_utf8(read_all(&first, ino).await).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 200);
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), 200, "a line came twice or was torn");
+}
+
+#[tokio::test]
+async fn an_error_of_a_background_write_is_told_once_and_nothing_is_lost() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    let (handle, ino) = create(&fs, "f").await;
+    cluster.failing_writes.store(1, Ordering::SeqCst);
+    write(&fs, handle, 0, b"precious").await;
+    // Old writes are sent without being asked to; that fails.
+    until(async || cluster.failing_writes.load(Ordering::SeqCst) == 0).await;
+    until(async || {
+        let again = fs.write(handle, 0, Bytes::from_static(b"P"), &ROOT).await;
+        again.is_err_and(|error| error.kind() == ErrorKind::NoSpace)
+    })
+    .await;
+    fs.flush(handle, 1).await.unwrap();
+    assert_eq!(read_all(&fs, ino).await.to_ascii_lowercase(), b"precious");
+    cluster.failing_writes.store(1, Ordering::SeqCst);
+    write(&fs, handle, 0, b"q").await;
+    assert_eq!(fs.flush(handle, 1).await.unwrap_err().kind(), ErrorKind::NoSpace);
+    fs.flush(handle, 1).await.unwrap();
+    assert_eq!(read_all(&fs, ino).await.to_ascii_lowercase(), b"qrecious");
+}
+
+#[tokio::test]
+async fn cuts_and_holes_read_as_zeros() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    let (handle, ino) = create(&fs, "f").await;
+    write(&fs, handle, 0, b"abcdefgh").await;
+    truncate(&fs, ino, 4).await;
+    truncate(&fs, ino, 8).await;
+    assert_eq!(fs.read(handle, 0, 100).await.unwrap(), "abcd\0\0\0\0");
+    // Over the border of a chunk.
+    write(&fs, handle, CHUNK_SIZE - 2, b"wxyz").await;
+    assert_eq!(fs.read(handle, CHUNK_SIZE - 3, 100).await.unwrap(), "\0wxyz");
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    fs.fallocate(handle, CHUNK_SIZE - 1, 2, mode, &ROOT).await.unwrap();
+    assert_eq!(fs.read(handle, CHUNK_SIZE - 3, 100).await.unwrap(), "\0w\0\0z");
+    fs.fallocate(handle, 1, 2, libc::FALLOC_FL_ZERO_RANGE, &ROOT).await.unwrap();
+    assert_eq!(fs.read(handle, 0, 5).await.unwrap(), "a\0\0d\0");
+    let found = fs.seek(handle, 4, Seek::Data).await.unwrap();
+    assert_eq!(found, CHUNK_SIZE - 2);
+    assert_eq!(fs.seek(handle, found, Seek::Hole).await.unwrap(), CHUNK_SIZE - 1);
+    assert_eq!(fs.seek(handle, CHUNK_SIZE + 1, Seek::Data).await.unwrap(), CHUNK_SIZE + 1);
+    let behind = fs.seek(handle, CHUNK_SIZE + 2, Seek::Hole).await.unwrap_err();
+    assert_eq!(behind.kind(), ErrorKind::NoSuchOffset);
+    let collapse = fs.fallocate(handle, 0, 1, libc::FALLOC_FL_COLLAPSE_RANGE, &ROOT).await;
+    assert_eq!(collapse.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn a_hundred_truncations_in_one_chunk_do_not_pile_up() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    let (handle, ino) = create(&fs, "f").await;
+    write(&fs, handle, 0, &[7; 1000]).await;
+    for round in 0..200 {
+        truncate(&fs, ino, 100 + round).await;
+        truncate(&fs, ino, 1000).await;
+    }
+    let data = fs.read(handle, 0, 1000).await.unwrap();
+    assert!(data[..100].iter().all(|byte| *byte == 7) && data[100..].iter().all(|byte| *byte == 0));
+}
+
+#[tokio::test]
+async fn copies_are_made_by_the_servers() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    let ((from, _), (to, ino)) = (create(&fs, "from").await, create(&fs, "to").await);
+    write(&fs, from, 10, b"contents").await;
+    write(&fs, to, 0, b"0123456789").await;
+    assert_eq!(fs.copy_file_range((from, 10), (to, 4), 100, &ROOT).await.unwrap(), 8);
+    assert_eq!(read_all(&fs, ino).await, b"0123contents");
+    // Within one file, and overlapping.
+    assert_eq!(fs.copy_file_range((to, 0), (to, 8), 4, &ROOT).await.unwrap(), 4);
+    assert_eq!(read_all(&fs, ino).await, b"0123cont0123");
+    let overlap = fs.copy_file_range((to, 0), (to, 1), 4, &ROOT).await.unwrap_err();
+    assert_eq!(overlap.kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_hold_between_mounts_and_a_signal_ends_the_wait() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let (handle, ino) = create(&a, "f").await;
+    let lock = |kind| Lock {
+        owner: 9,
+        is_flock: false,
+        kind,
+        start: 0,
+        end: i64::MAX.cast_unsigned(),
+        pid: 1,
+    };
+    a.setlk(ino, lock(LockKind::Write), false, || false).await.unwrap();
+    let refused = b.setlk(ino, lock(LockKind::Write), false, || false).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+    let interrupted = b.setlk(ino, lock(LockKind::Write), true, || true).await.unwrap_err();
+    assert_eq!(interrupted.kind(), ErrorKind::Interrupted);
+    a.flush(handle, 9).await.unwrap();
+    b.setlk(ino, lock(LockKind::Write), true, || false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_directory_is_listed_in_pages() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    for number in 0..2500 {
+        fs.mkdir(Ino::ROOT, &name(&format!("d{number}")), 0o755, &ROOT).await.unwrap();
+    }
+    let handle = fs.opendir(Ino::ROOT, &ROOT).await.unwrap();
+    let (mut after, mut seen) = (Cookie::START, 0);
+    loop {
+        let (_, entries) = fs.readdir(handle, after, true, &ROOT).await.unwrap();
+        let Some(last) = entries.last() else { break };
+        // As the kernel does, which has room for some of them only.
+        let taken = entries.len().min(100);
+        seen += taken;
+        after = if taken == entries.len() { last.cookie } else { entries[taken - 1].cookie };
+    }
+    assert_eq!(seen, 2500);
+}
+
+#[tokio::test]
+async fn sequential_readers_are_read_ahead_of() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let (handle, ino) = create(&a, "f").await;
+    let size = 4 << 20;
+    let data: Vec<u8> = (0..size).map(|at: u32| u8::try_from(at % 253).unwrap()).collect();
+    write(&a, handle, 0, &data).await;
+    a.flush(handle, 1).await.unwrap();
+    let open = b.open(ino, READ_WRITE, &ROOT).await.unwrap();
+    let before = cluster.chunk_calls.load(Ordering::SeqCst);
+    for at in (0..size).step_by(16 << 10) {
+        let piece = b.read(open.handle, u64::from(at), 16 << 10).await.unwrap();
+        let from = usize::try_from(at).unwrap();
+        assert_eq!(piece, data[from..from + (16 << 10)]);
+    }
+    let calls = cluster.chunk_calls.load(Ordering::SeqCst) - before;
+    assert!(calls <= 40, "{calls} calls for 256 reads");
+}
