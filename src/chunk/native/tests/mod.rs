@@ -7,15 +7,16 @@ mod local;
 mod model;
 mod sim;
 mod together;
+mod versions;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::NativeStore;
 use super::index::Index;
-use super::{At, Extent, NativeStore};
 use crate::error::ErrorKind;
-use crate::types::{ChunkKey, Ino};
+use crate::types::{ChunkKey, ChunkVersion, Extent, Ino};
 use sim::World;
 
 /// A key for tests.
@@ -24,13 +25,8 @@ fn key(ino: u64) -> ChunkKey {
 }
 
 /// The version that tests write at, unless versions are what they test.
-fn v1() -> At {
-    At::version(1)
-}
-
-/// The version that any chunk has at least.
-fn v0() -> At {
-    At::version(0)
+fn v1() -> ChunkVersion {
+    ChunkVersion::of(1)
 }
 
 /// One extent.
