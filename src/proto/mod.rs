@@ -2,6 +2,7 @@
 //! Knows types and values, no sockets. The only contract between the three roles.
 
 pub mod classic;
+pub mod cluster;
 mod field;
 pub mod fs;
 pub mod server;
