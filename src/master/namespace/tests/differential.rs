@@ -11,7 +11,7 @@ use super::store::MapStore;
 use crate::types::{Access, Attr, Credentials, FileKind, FileTime, Ino, SetAttr};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_namespace_agrees_with_the_machine(sequence in sequences()) {
