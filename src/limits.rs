@@ -16,6 +16,9 @@ pub const BODY_SIZE_MAX: usize = 512 << 20;
 /// wait their turn.
 pub const BODIES_IN_MEMORY_MAX: usize = 1 << 30;
 
+/// Longest time a request waits for room in memory.
+pub const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Largest part of a body that is not base64 contents, in bytes: the XML that is built into values
 /// of the heap, which take a multiple of their text.
 pub const XML_SIZE_MAX: usize = 16 << 20;
@@ -37,6 +40,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Longest time without a byte while a body is sent or an answer is taken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Slowest rate at which a body may arrive on the whole, in bytes per second. A peer that sends a
+/// byte now and then would otherwise keep its room in memory for ever.
+pub const BODY_RATE_MIN: u64 = 64 << 10;
 
 /// Longest time for requests under way to finish when a server stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,6 +81,12 @@ pub const CHECKSUM_BLOCK_SIZE: usize = 64 << 10;
 
 /// Largest pickled dict of attributes that is read, in bytes.
 pub const PICKLED_ATTRIBUTES_MAX: usize = 1 << 20;
+
+/// Objects in one pickle: the names in one directory of a Python client, say.
+pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
+
+/// Deepest nesting of objects in a pickle. The dict of a file's attributes has 3 levels.
+pub const PICKLE_DEPTH_MAX: usize = 32;
 
 /// Time between two rounds of writing acknowledged updates through to the disk.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(1);
@@ -117,7 +130,29 @@ pub const XATTR_LIST_SIZE_MAX: usize = 65_536;
 /// All extended attributes of one inode, names and values, in bytes.
 pub const XATTR_TOTAL_SIZE_MAX: usize = 1 << 20;
 
+/// Free space on the disk under which a server takes no new values, in bytes. What is left is for
+/// deletions, and for the store to write its tables out.
+pub const DISK_RESERVE: u64 = 32 << 20;
+
+/// Free space under which a server changes nothing at all, in bytes: its store must not meet the
+/// end of the disk in the middle of a write.
+pub const DISK_RESERVE_LAST: u64 = 8 << 20;
+
+/// Updates in the log before the backup is renewed although there are fewer than
+/// `--backup-every`, in bytes: they are held in memory, too.
+pub const LOG_SIZE_MAX: usize = 64 << 20;
+
+/// How long the growth that `changeSize` announced waits for the `put` of the file.
+pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Time between two announcements of a chunk server at the master, in the mean.
+pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
+
+/// Longest time between two attempts of a chunk server to reach the master.
+pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
 const _: () = {
+    assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);

@@ -1,11 +1,24 @@
 //! Calls to servers, over pooled connections.
 
+mod attempt;
+
+use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dxr::Value;
+
 use crate::error::{ErrorKind, FsError};
+use crate::limits;
+use crate::rpc::client::attempt::{Failure, Sender};
 use crate::rpc::fault::Fault;
-use crate::rpc::method::Method;
+use crate::rpc::method::{Answer as _, Method};
+use crate::rpc::registry::ListMethods;
 use crate::rpc::tls::Trust;
+use crate::rpc::wire::Message;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +32,14 @@ pub enum CallError {
         /// The server's URL.
         server: String,
         /// What stood in the way.
+        reason: String,
+    },
+    /// The connection broke before the answer; nobody knows whether the call was carried out.
+    #[error("the connection to {server} broke before the answer: {reason}")]
+    Lost {
+        /// The server's URL.
+        server: String,
+        /// How it broke.
         reason: String,
     },
     /// The deadline passed.
@@ -37,6 +58,14 @@ pub enum CallError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The parameters cannot be sent; no server was asked.
+    #[error("the call of {method} cannot be sent: {reason}")]
+    Unsendable {
+        /// The method's name.
+        method: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
 }
 
 impl From<CallError> for FsError {
@@ -44,29 +73,95 @@ impl From<CallError> for FsError {
         let kind = match error {
             CallError::Fault(fault) => return fault.into(),
             CallError::Unreachable { .. } => ErrorKind::Unreachable,
+            CallError::Lost { .. } => ErrorKind::Io,
             CallError::TimedOut { .. } => ErrorKind::TimedOut,
             CallError::Protocol { .. } => ErrorKind::Protocol,
+            CallError::Unsendable { .. } => ErrorKind::InvalidArgument,
         };
         Self::new(kind, error.to_string())
     }
 }
 
 /// Calls methods of any number of servers. Cheap to clone; clones share the connections.
-#[derive(Clone, Debug)]
-pub struct RpcClient {}
+#[derive(Clone)]
+pub struct RpcClient {
+    sender: Arc<Sender>,
+    timeout: Duration,
+}
 
 impl RpcClient {
     /// A client that trusts `trust` and gives every call at most `timeout`, attempts included.
     #[must_use]
-    pub fn new(_trust: Trust, _timeout: Duration) -> Self {
-        Self {}
+    pub fn new(trust: Trust, timeout: Duration) -> Self {
+        Self { sender: Arc::new(Sender::new(trust)), timeout }
     }
 
     /// Calls a method of the server at `url` (`https://host:port`).
     ///
     /// # Errors
-    /// [`CallError`]; after `Unreachable` the call was certainly not carried out.
-    pub async fn call<M: Method>(&self, url: &str, _call: M) -> Result<M::Answer, CallError> {
-        Err(CallError::Unreachable { server: url.to_owned(), reason: "not built yet".to_owned() })
+    /// [`CallError`]; after `Unreachable` and `Unsendable` the call was certainly not carried
+    /// out.
+    pub async fn call<M: Method>(&self, url: &str, call: M) -> Result<M::Answer, CallError> {
+        let message = Message::call(M::NAME, call.into_params()).map_err(|error| {
+            CallError::Unsendable { method: M::NAME, reason: error.to_string() }
+        })?;
+        let attempts = self.attempts(url, message, M::REPEATABLE);
+        let value = tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
+            Err(CallError::TimedOut { server: url.to_owned(), timeout: self.timeout })
+        })?;
+        M::Answer::from_value(value).map_err(|error| CallError::Protocol {
+            server: url.to_owned(),
+            reason: error.to_string(),
+        })
     }
+
+    /// The names of the methods that the server at `url` offers.
+    ///
+    /// # Errors
+    /// As [`Self::call`]; a server without introspection answers with a fault.
+    pub async fn methods(&self, url: &str) -> Result<BTreeSet<String>, CallError> {
+        self.call(url, ListMethods).await
+    }
+
+    /// Tries until there is an answer or nothing more may be tried.
+    async fn attempts(
+        &self,
+        url: &str,
+        message: Message,
+        is_repeatable: bool,
+    ) -> Result<Value, CallError> {
+        let mut attempt = 1;
+        loop {
+            let failure = match self.sender.attempt(url, message.clone()).await {
+                Ok(outcome) => return Ok(outcome?),
+                Err(failure) => failure,
+            };
+            let may_repeat = match failure {
+                Failure::NotSent { .. } => true,
+                Failure::Lost { .. } => is_repeatable,
+                Failure::Refused { .. } | Failure::Senseless { .. } => false,
+            };
+            if !may_repeat || attempt == limits::CALL_ATTEMPTS_MAX {
+                return Err(failure.into_error(url));
+            }
+            tracing::debug!(url, attempt, "trying again: {failure:?}");
+            tokio::time::sleep(pause(attempt)).await;
+            attempt += 1;
+        }
+    }
+}
+
+impl fmt::Debug for RpcClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcClient").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The time to wait after a failed attempt: four times longer each time, and up to half of that
+/// more by chance, so that many clients do not come back at once.
+fn pause(attempt: u32) -> Duration {
+    const PAUSE_FIRST_MS: u64 = 20;
+    let base_ms = PAUSE_FIRST_MS << (2 * (attempt - 1).min(8));
+    let chance = RandomState::new().hash_one(attempt);
+    Duration::from_millis(base_ms + chance % (base_ms / 2))
 }

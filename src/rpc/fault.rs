@@ -18,6 +18,10 @@ pub struct Fault {
 impl Fault {
     /// The body is not well-formed XML.
     pub const NOT_WELL_FORMED: i32 = -32700;
+    /// The body is in another encoding than UTF-8.
+    pub const UNSUPPORTED_ENCODING: i32 = -32701;
+    /// The body has bytes that are not of its encoding.
+    pub const INVALID_CHARACTER: i32 = -32702;
     /// The XML is not an XML-RPC call, or over a limit.
     pub const INVALID_CALL: i32 = -32600;
     /// There is no method with that name.

@@ -1,6 +1,8 @@
 //! The methods a server offers: one table that dispatches calls and answers the introspection
 //! methods.
 
+mod introspection;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,9 +10,12 @@ use std::sync::{Arc, Weak};
 
 use dxr::Value;
 
-use crate::error::FsError;
+use crate::error::{ErrorKind, FsError};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer, Method, Params};
+use crate::rpc::wire::text::shortened;
+
+pub use introspection::{ListMethods, MethodHelp, MethodSignature, Multicall, Results, Signatures};
 
 /// The connection through which a call came. All calls of one connection share it.
 #[derive(Clone, Debug, Default)]
@@ -24,18 +29,40 @@ impl Caller {
     }
 }
 
+type OfferedHandler = Box<dyn Fn(Params, Caller) -> Reply + Send + Sync>;
+type IntrospectionHandler = Box<dyn Fn(&Registry, Params) -> Result<Value, Fault> + Send + Sync>;
 type Reply = Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>;
 
+enum Handler {
+    /// What a server offers.
+    Offered(OfferedHandler),
+    /// What the table says about itself.
+    Introspection(IntrospectionHandler),
+    /// Several calls in one.
+    Multicall,
+}
+
 struct Entry {
-    #[expect(dead_code, reason = "introspection follows")]
     help: &'static str,
-    handler: Box<dyn Fn(Params, Caller) -> Reply + Send + Sync>,
+    signatures: &'static [&'static [&'static str]],
+    handler: Handler,
 }
 
 /// The table of methods.
-#[derive(Default)]
 pub struct Registry {
     methods: BTreeMap<&'static str, Entry>,
+}
+
+impl Default for Registry {
+    /// A table with the four introspection methods.
+    fn default() -> Self {
+        let mut registry = Self { methods: BTreeMap::new() };
+        registry.introspect(introspection::list_methods);
+        registry.introspect(introspection::method_help);
+        registry.introspect(introspection::method_signature);
+        registry.insert::<Multicall>(Handler::Multicall);
+        registry
+    }
 }
 
 impl Registry {
@@ -51,11 +78,38 @@ impl Registry {
                 Err(wrong) => Box::pin(std::future::ready(Err(wrong.into()))),
                 Ok(call) => {
                     let answer = handler(call, caller);
-                    Box::pin(async move { Ok(answer.await?.into_value()) })
+                    Box::pin(async move {
+                        match answer.await {
+                            Ok(answer) => Ok(answer.into_value()),
+                            Err(error) => {
+                                log(M::NAME, &error);
+                                Err(error.into())
+                            }
+                        }
+                    })
                 }
             }
         });
-        self.methods.insert(M::NAME, Entry { help: M::HELP, handler });
+        self.insert::<M>(Handler::Offered(handler));
+    }
+
+    fn introspect<M: Method>(&mut self, answer: fn(&Self, M) -> Result<M::Answer, Fault>) {
+        let handler = Box::new(move |registry: &Self, params| {
+            answer(registry, M::from_params(params)?).map(Answer::into_value)
+        });
+        self.insert::<M>(Handler::Introspection(handler));
+    }
+
+    fn insert<M: Method>(&mut self, handler: Handler) {
+        let entry = Entry { help: M::HELP, signatures: M::SIGNATURES, handler };
+        self.methods.insert(M::NAME, entry);
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, Fault> {
+        self.methods.get(name).ok_or_else(|| {
+            let name = shortened(name);
+            Fault::new(Fault::UNKNOWN_METHOD, format!("there is no method \"{name}\""))
+        })
     }
 
     /// Carries out one call.
@@ -68,9 +122,43 @@ impl Registry {
         params: Vec<Value>,
         caller: Caller,
     ) -> Result<Value, Fault> {
-        match self.methods.get(name) {
-            Some(entry) => (entry.handler)(Params::new(params), caller).await,
-            None => Err(Fault::new(Fault::UNKNOWN_METHOD, format!("no method \"{name}\""))),
+        let params = Params::new(params);
+        match &self.entry(name)?.handler {
+            Handler::Offered(answer) => answer(params, caller).await,
+            Handler::Introspection(answer) => answer(self, params),
+            Handler::Multicall => {
+                let results = self.multicall(Multicall::from_params(params)?, caller).await?;
+                Ok(results.into_value())
+            }
+        }
+    }
+
+    /// Carries out a call that is part of another.
+    async fn dispatch_part(
+        &self,
+        name: &str,
+        params: Vec<Value>,
+        caller: Caller,
+    ) -> Result<Value, Fault> {
+        let params = Params::new(params);
+        match &self.entry(name)?.handler {
+            Handler::Offered(answer) => answer(params, caller).await,
+            Handler::Introspection(answer) => answer(self, params),
+            Handler::Multicall => {
+                Err(Fault::new(Fault::INVALID_CALL, "system.multicall cannot contain itself"))
+            }
         }
     }
 }
+
+/// An error of the disk is the business of whoever runs the server, too.
+fn log(method: &str, error: &FsError) {
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::Io => tracing::error!("{method} failed: {error}"),
+        ErrorKind::NoSpace => tracing::warn!("{method} failed: {error}"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

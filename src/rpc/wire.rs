@@ -1,1 +1,21 @@
 //! The codec: calls and answers to and from XML.
+//!
+//! dxr converts between XML and values. Contents (`<base64>`) do not pass through it: they are
+//! cut out of the XML on the way in and put into it on the way out, encoded and decoded piece by
+//! piece as the body travels, so that neither side ever holds their text as a whole.
+
+mod base64_stream;
+mod decode;
+mod encode;
+mod grammar;
+mod markup;
+mod scan;
+mod skeleton;
+pub(super) mod text;
+
+pub use decode::{DecodeError, Decoder};
+pub use encode::{EncodeError, Message, MessageBody};
+pub use text::is_xml_char;
+
+#[cfg(test)]
+mod tests;

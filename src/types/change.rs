@@ -57,7 +57,7 @@ pub enum SetTime {
 }
 
 /// What `setattr` is to change; the default is nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAttr {
     /// Permission, set-id and sticky bits.
     pub mode: Option<u32>,

@@ -59,7 +59,7 @@ impl FromStr for ChunkKey {
 /// that is behind, but not below `cuts_from`, only has to make the cuts that are above its version;
 /// then it is as good as any. Whoever meets it so, asks it to. One below `cuts_from` has missed
 /// more than that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkLayout {
     /// Its name.
     pub key: ChunkKey,
@@ -86,7 +86,7 @@ pub struct Cut {
 }
 
 /// A chunk that no file refers to any more; the servers may delete it at any later time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedChunk {
     /// Its name.
     pub key: ChunkKey,

@@ -26,7 +26,7 @@ impl Cookie {
 }
 
 /// One name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirEntry {
     /// Its place in the order.
     pub cookie: Cookie,
@@ -41,7 +41,7 @@ pub struct DirEntry {
 }
 
 /// Some entries of a directory in their order. `.` and `..` are not among them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirPage {
     /// What `..` stands for; the directory itself for the root.
     pub parent: Ino,

@@ -175,7 +175,7 @@ impl From<SystemTime> for FileTime {
 }
 
 /// What `stat` tells of an inode, and a little more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attr {
     /// The inode.
     pub ino: Ino,

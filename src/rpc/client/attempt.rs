@@ -1,0 +1,207 @@
+//! One attempt of a call: one HTTP request and its response.
+
+use std::error::Error;
+use std::time::Duration;
+
+use dxr::Value;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::limits;
+use crate::rpc::client::CallError;
+use crate::rpc::fault::Fault;
+use crate::rpc::tls::Trust;
+use crate::rpc::wire::text::shortened;
+use crate::rpc::wire::{Decoder, Message, MessageBody};
+
+/// Idle connections that are kept for each server.
+const IDLE_PER_SERVER_MAX: usize = 32;
+
+/// How long an idle connection is kept. Less than a server waits for the next request, so that it
+/// is not closed at the other end at the moment it is used.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const _: () = assert!(IDLE_TIMEOUT.as_millis() < limits::HEAD_TIMEOUT.as_millis());
+
+/// XML above this size, in bytes, is made into values on a thread that may take its time.
+const XML_SIZE_INLINE_MAX: usize = 256 << 10;
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server has certainly not carried it out, and may do so another time.
+    NotSent { reason: String },
+    /// The server cannot be spoken to, however often one tries.
+    Refused { reason: String },
+    /// The connection broke after something was sent.
+    Lost { reason: String },
+    /// There was an answer, but not one that can be read.
+    Senseless { reason: String },
+}
+
+impl Failure {
+    pub(super) fn into_error(self, url: &str) -> CallError {
+        let server = url.to_owned();
+        match self {
+            Self::NotSent { reason } | Self::Refused { reason } => {
+                CallError::Unreachable { server, reason }
+            }
+            Self::Lost { reason } => CallError::Lost { server, reason },
+            Self::Senseless { reason } => CallError::Protocol { server, reason },
+        }
+    }
+}
+
+/// Sends calls over connections that it keeps.
+pub(super) struct Sender {
+    http: Client<HttpsConnector<HttpConnector>, MessageBody>,
+    trust: Trust,
+}
+
+impl Sender {
+    pub(super) fn new(trust: Trust) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limits::CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(trust.config())
+            .https_only()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_SERVER_MAX)
+            .build(connector);
+        Self { http, trust }
+    }
+
+    /// Sends a call once and reads the answer.
+    pub(super) async fn attempt(
+        &self,
+        url: &str,
+        message: Message,
+    ) -> Result<Result<Value, Fault>, Failure> {
+        let request = Request::post(endpoint(url)?)
+            .header(CONTENT_TYPE, HeaderValue::from_static("text/xml"))
+            .header(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("htfs/", env!("CARGO_PKG_VERSION"))),
+            )
+            .body(message.into_body())
+            .map_err(|error| Failure::Refused { reason: error.to_string() })?;
+        let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;
+        read(response).await
+    }
+
+    fn classify(&self, error: &hyper_util::client::legacy::Error) -> Failure {
+        if let Some(error) = find::<rustls::Error>(error) {
+            let reason = self.trust.explain(error);
+            // A certificate is no better the next time.
+            return Failure::Refused { reason };
+        }
+        let reason = root(error).to_string();
+        let was_not_begun = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+        if error.is_connect() || was_not_begun {
+            Failure::NotSent { reason }
+        } else {
+            Failure::Lost { reason }
+        }
+    }
+}
+
+/// Where to post to: Python's servers, and ours, are at `/RPC2` and `/`.
+fn endpoint(url: &str) -> Result<Uri, Failure> {
+    let refused = |reason: &dyn std::fmt::Display| Failure::Refused {
+        reason: format!("its URL cannot be used ({reason}); it looks like https://host:8443"),
+    };
+    let authority = url.strip_prefix("https://").ok_or_else(|| refused(&"it is not https"))?;
+    let uri = match authority.split_once('/') {
+        None => format!("{url}/RPC2"),
+        Some((_, "")) => format!("{url}RPC2"),
+        Some(_) => url.to_owned(),
+    };
+    uri.parse().map_err(|error| refused(&error))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Result<Value, Fault>, Failure> {
+    let status = response.status();
+    let mut body = response.into_body();
+    if status != StatusCode::OK {
+        return Err(refused(status, &mut body).await);
+    }
+    let announced = body.size_hint().exact();
+    let mut decoder = Decoder::for_answer();
+    let mut received: u64 = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::Lost { reason: root(&error).to_string() })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        received += piece.len() as u64;
+        if received.max(announced.unwrap_or_default()) > limits::BODY_SIZE_MAX as u64 {
+            let limit = limits::BODY_SIZE_MAX;
+            let reason = format!("it is larger than {limit} bytes, the limit");
+            return Err(Failure::Senseless { reason });
+        }
+        let expected = announced.map(|length| length.saturating_sub(received));
+        let expected = expected.and_then(|bytes| usize::try_from(bytes).ok());
+        decoder.push(&piece, expected).map_err(senseless)?;
+    }
+    if decoder.xml_size() <= XML_SIZE_INLINE_MAX {
+        return decoder.finish_answer().map_err(senseless);
+    }
+    match tokio::task::spawn_blocking(|| decoder.finish_answer()).await {
+        Ok(answer) => answer.map_err(senseless),
+        Err(error) => Err(senseless(error)),
+    }
+}
+
+fn senseless(error: impl ToString) -> Failure {
+    Failure::Senseless { reason: error.to_string() }
+}
+
+/// What a response means that is not an answer.
+async fn refused(status: StatusCode, body: &mut Incoming) -> Failure {
+    let text = match body.frame().await {
+        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        _ => bytes::Bytes::new(),
+    };
+    let text = String::from_utf8_lossy(&text);
+    let reason = format!("HTTP {status}: {}", shortened(text.trim()));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return Failure::NotSent { reason };
+    }
+    Failure::Senseless { reason }
+}
+
+/// The innermost cause of an error, which says most.
+fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost
+}
+
+/// The error of type `E` among the causes of an error, also inside of `io::Error`s, which hide
+/// what they wrap from [`Error::source`].
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}

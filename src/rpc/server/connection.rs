@@ -1,0 +1,120 @@
+//! The life of one connection: handshake, requests, farewell.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::rpc::registry::Caller;
+use crate::rpc::server::Shared;
+use crate::rpc::server::answer::answer;
+use crate::rpc::server::stall::StallGuard;
+
+/// Most headers of a request; browsers send about twenty.
+const HEADERS_MAX: usize = 64;
+
+/// Largest head of a request that is kept, and largest piece of a body that is read at once, in
+/// bytes.
+const READ_BUFFER_SIZE: usize = 256 << 10;
+
+/// How long a peer that sends a body nobody wants may go on, so that it reads the answer.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves a connection until either side ends it. Nothing that happens here concerns another.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let mut lifetime = pin!(live(stream, &shared));
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut lifetime => outcome,
+        () = shared.cut.cancelled() => Err("cut, because the server stops".to_owned()),
+    };
+    if let Err(reason) = outcome {
+        tracing::debug!(%peer, "connection ended: {reason}");
+    }
+}
+
+async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
+    let limits = &shared.limits;
+    // Answers are written whole; waiting for more to send with them only delays them.
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let guarded = StallGuard::new(stream, limits.stall_timeout);
+    let handshake = tokio::time::timeout(limits.handshake_timeout, shared.acceptor.accept(guarded));
+    let tls = tokio::select! {
+        biased;
+        () = shared.shutdown.cancelled() => return Ok(()),
+        tls = handshake => tls
+            .map_err(|_| "the TLS handshake took too long".to_owned())?
+            .map_err(|error| format!("no TLS handshake: {error}"))?,
+    };
+    let is_body_refused = Arc::new(AtomicBool::new(false));
+    let mut tls = requests(tls, shared, &is_body_refused).await?;
+    let farewell = async {
+        tls.shutdown().await?;
+        if is_body_refused.load(Ordering::Relaxed) {
+            // Closing with unread bytes would reset the connection, and the peer would lose the
+            // answer that says why.
+            tokio::io::copy(&mut tls, &mut tokio::io::sink()).await?;
+        }
+        std::io::Result::Ok(())
+    };
+    match tokio::time::timeout(LINGER_TIMEOUT, farewell).await {
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Answers requests until one side has enough.
+async fn requests(
+    tls: TlsStream<StallGuard>,
+    shared: &Arc<Shared>,
+    is_body_refused: &Arc<AtomicBool>,
+) -> Result<TlsStream<StallGuard>, String> {
+    let caller = Caller::default();
+    let service = service_fn(|request: Request<Incoming>| {
+        let shared = Arc::clone(shared);
+        let caller = caller.clone();
+        let is_body_refused = Arc::clone(is_body_refused);
+        Box::pin(async move {
+            let (response, is_refused) = answer(request, &shared, caller).await;
+            is_body_refused.fetch_or(is_refused, Ordering::Relaxed);
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.head_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(READ_BUFFER_SIZE)
+        // A peer that has sent its request and closes its side still gets the answer; and no
+        // call is dropped half-way because its caller has gone.
+        .half_close(true)
+        .serve_connection(TokioIo::new(tls), service);
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => {
+                return match ended {
+                    Ok(()) => Ok(connection.into_parts().io.into_inner()),
+                    Err(error) => Err(error.to_string()),
+                };
+            }
+            () = shared.shutdown.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One pass over a body as it arrives: finds the markup and cuts the contents out.
+//!
+//! The skeleton grows up to one `>` at a time. So whenever a tag is complete, nothing behind it
+//! has been taken yet, and what follows `<base64>` can go elsewhere. Nothing is searched twice, so
+//! that no body takes more time than its length.
+
+use crate::limits;
+use crate::rpc::wire::decode::DecodeError;
+use crate::rpc::wire::grammar::Element;
+use crate::rpc::wire::markup::{Markup, check_declaration};
+use crate::rpc::wire::skeleton::{Builder, Skeleton};
+use crate::rpc::wire::text::position;
+
+/// The pass.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    builder: Builder,
+    /// Up to where the skeleton has been searched for the next `<`.
+    searched: usize,
+    /// Where the markup begins whose `>` has not been seen.
+    markup: Option<usize>,
+}
+
+impl Scanner {
+    pub(super) fn new(root: Element, depth_max: usize) -> Self {
+        Self { builder: Builder::new(root, depth_max), searched: 0, markup: None }
+    }
+
+    /// Bytes of skeleton so far.
+    pub(super) fn xml_size(&self) -> usize {
+        self.builder.xml.len()
+    }
+
+    /// Takes the next piece of the body; `expected` is how many bytes follow it at most, if that
+    /// is known.
+    pub(super) fn push(
+        &mut self,
+        mut piece: &[u8],
+        expected: Option<usize>,
+    ) -> Result<(), DecodeError> {
+        while !piece.is_empty() {
+            if self.builder.is_in_blob() && self.markup.is_none() {
+                let end = position(piece, |byte| byte == b'<').unwrap_or(piece.len());
+                let (text, rest) = piece.split_at(end);
+                self.builder.blob_text(text, expected)?;
+                piece = rest;
+                if !rest.is_empty() {
+                    self.markup = Some(self.builder.xml.len());
+                }
+                continue;
+            }
+            let end = position(piece, |byte| byte == b'>').map_or(piece.len(), |at| at + 1);
+            let (head, rest) = piece.split_at(end);
+            if self.builder.xml.len() + head.len() > limits::XML_SIZE_MAX {
+                return Err(DecodeError::invalid(format!(
+                    "the XML around the contents has more than {} bytes; send contents as base64",
+                    limits::XML_SIZE_MAX
+                )));
+            }
+            self.builder.xml.extend_from_slice(head);
+            piece = rest;
+            if head.ends_with(b">") {
+                self.take_markup()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found, after the last piece.
+    pub(super) fn finish(self) -> Result<Skeleton, DecodeError> {
+        self.builder.finish()
+    }
+
+    /// Looks at the markup that the `>` at the end of the skeleton may have completed.
+    fn take_markup(&mut self) -> Result<(), DecodeError> {
+        let start = match self.markup {
+            Some(start) => start,
+            None => {
+                let unsearched = self.builder.xml.get(self.searched..).unwrap_or_default();
+                let Some(at) = position(unsearched, |byte| byte == b'<') else {
+                    self.searched = self.builder.xml.len();
+                    return Ok(());
+                };
+                self.searched + at
+            }
+        };
+        if self.builder.xml.starts_with(b"\xff\xfe") || self.builder.xml.starts_with(b"\xfe\xff") {
+            return Err(DecodeError::encoding("UTF-16"));
+        }
+        self.markup = Some(start);
+        let Some(markup) = Markup::read(self.builder.xml.get(start..).unwrap_or_default())? else {
+            return Ok(());
+        };
+        self.markup = None;
+        match markup {
+            Markup::Declaration => {
+                check_declaration(self.builder.xml.get(start..).unwrap_or_default())?;
+                self.builder.declaration(start)?;
+            }
+            Markup::Comment => self.builder.xml.truncate(start),
+            Markup::CharacterData(range) => self.builder.character_data(start, range)?,
+            Markup::Start(element) => self.builder.start(start, element)?,
+            Markup::Empty(element) => {
+                self.builder.start(start, element)?;
+                self.builder.end(self.builder.xml.len(), element)?;
+            }
+            Markup::End(element) => self.builder.end(start, element)?,
+        }
+        self.searched = self.builder.xml.len();
+        Ok(())
+    }
+}
