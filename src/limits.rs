@@ -41,6 +41,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time without a byte while a body is sent or an answer is taken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Slowest rate at which a body may arrive on the whole, in bytes per second. A peer that sends a
+/// byte now and then would otherwise keep its room in memory for ever.
+pub const BODY_RATE_MIN: u64 = 64 << 10;
+
 /// Longest time for requests under way to finish when a server stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -33,7 +33,7 @@ use crate::limits;
 use crate::listen::Listen;
 use crate::rpc::server;
 use crate::rpc::tls::Identity;
-use crate::store::{DataDir, Store};
+use crate::store::{DataDir, Store, sync_periodically};
 
 use fs::FileSystem;
 use service::Master;
@@ -129,6 +129,7 @@ pub async fn start(config: Config) -> Result<Running> {
     tasks.spawn(server::serve(listeners, identity, Arc::new(registry), shutdown.clone()));
     tasks.spawn(fs::reap_periodically(files, shutdown.clone()));
     tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));
-    tasks.spawn(crate::store::sync_periodically(Arc::clone(&store), shutdown.clone()));
+    let to_sync = Arc::clone(&store);
+    tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     Ok(Running { url, shutdown, tasks, store })
 }

@@ -10,8 +10,12 @@ mod encode;
 mod grammar;
 mod markup;
 mod scan;
+mod skeleton;
 pub(super) mod text;
 
 pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, Message, MessageBody};
 pub use text::is_xml_char;
+
+#[cfg(test)]
+mod tests;

@@ -25,23 +25,25 @@ pub use memory::Memory;
 pub use table::{HashTable, Record};
 pub use txn::{TABLE_END, Table, Txn};
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 
+/// Filters for the log: what the database below has to say while nothing is wrong.
+pub const QUIET: [&str; 2] = ["fjall=warn", "lsm_tree=warn"];
+
 /// Writes acknowledged updates through to the disk from time to time, until `shutdown`.
-pub async fn sync_periodically(store: Arc<Store>, shutdown: CancellationToken) {
+pub async fn sync_periodically(
+    sync: impl Fn() -> Result<()> + Clone + Send + 'static,
+    shutdown: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(limits::SYNC_PERIOD) => {}
         }
-        let store = Arc::clone(&store);
-        let synced = tokio::task::spawn_blocking(move || store.sync()).await;
-        if let Ok(Err(error)) = synced
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(sync.clone()).await
             && error.kind() == ErrorKind::ReadOnly
         {
             // The store has said why. Every later write and sync of a caller says it again.

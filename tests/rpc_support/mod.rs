@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
+pub(crate) mod raw;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -90,6 +92,11 @@ impl Keys {
         keys
     }
 
+    /// A directory that has a pair already.
+    pub(crate) fn from(directory: tempfile::TempDir) -> Self {
+        Self { directory }
+    }
+
     /// The certificate's file.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.path().join("cacert.pem")
@@ -123,9 +130,17 @@ impl TestServer {
         Self::start_within(ServerLimits::default()).await
     }
 
+    /// Starts a server with keys of its own.
+    pub(crate) async fn start_with_keys(keys: Keys) -> Self {
+        Self::start_with(ServerLimits::default(), keys).await
+    }
+
     /// Starts a server with limits of its own.
     pub(crate) async fn start_within(limits: ServerLimits) -> Self {
-        let keys = Keys::generate();
+        Self::start_with(limits, Keys::generate()).await
+    }
+
+    async fn start_with(limits: ServerLimits, keys: Keys) -> Self {
         let identity = Identity::load(&keys.certificate(), &keys.key()).expect("good keys");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
@@ -142,6 +157,15 @@ impl TestServer {
     /// A client that trusts the server.
     pub(crate) fn client(&self) -> RpcClient {
         RpcClient::new(Trust::load(&self.keys.certificate()).expect("a certificate"), PATIENCE)
+    }
+
+    /// Waits until a call of the method is under way.
+    pub(crate) async fn has_begun(&self, method: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.begun.lock().expect("no panics").contains(&method) {
+            assert!(tokio::time::Instant::now() < deadline, "{method} was not called");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Tells the server to stop.

@@ -7,7 +7,7 @@ use dxr::Value;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -89,14 +89,14 @@ impl Sender {
         url: &str,
         message: Message,
     ) -> Result<Result<Value, Fault>, Failure> {
-        let request = Request::post(endpoint(url))
+        let request = Request::post(endpoint(url)?)
             .header(CONTENT_TYPE, HeaderValue::from_static("text/xml"))
             .header(
                 USER_AGENT,
                 HeaderValue::from_static(concat!("htfs/", env!("CARGO_PKG_VERSION"))),
             )
             .body(message.into_body())
-            .map_err(|error| Failure::Refused { reason: format!("not a URL ({error})") })?;
+            .map_err(|error| Failure::Refused { reason: error.to_string() })?;
         let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;
         read(response).await
     }
@@ -117,13 +117,18 @@ impl Sender {
     }
 }
 
-/// The URL to post to: Python's servers, and ours, are at `/RPC2` and `/`.
-fn endpoint(url: &str) -> String {
-    let authority = url.strip_prefix("https://").unwrap_or(url);
-    match authority.split_once('/') {
-        None | Some((_, "")) => format!("{}/RPC2", url.trim_end_matches('/')),
+/// Where to post to: Python's servers, and ours, are at `/RPC2` and `/`.
+fn endpoint(url: &str) -> Result<Uri, Failure> {
+    let refused = |reason: &dyn std::fmt::Display| Failure::Refused {
+        reason: format!("its URL cannot be used ({reason}); it looks like https://host:8443"),
+    };
+    let authority = url.strip_prefix("https://").ok_or_else(|| refused(&"it is not https"))?;
+    let uri = match authority.split_once('/') {
+        None => format!("{url}/RPC2"),
+        Some((_, "")) => format!("{url}RPC2"),
         Some(_) => url.to_owned(),
-    }
+    };
+    uri.parse().map_err(|error| refused(&error))
 }
 
 async fn read(response: Response<Incoming>) -> Result<Result<Value, Fault>, Failure> {

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dxr::Value;
@@ -11,7 +12,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
+use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
@@ -122,7 +125,9 @@ async fn read(mut body: Incoming, shared: &Shared) -> Result<(Call, Room), Refus
     let room = shared.requests.room(announced.unwrap_or_default()).await.ok_or_else(busy)?;
     let mut decoder = Ok(Decoder::for_call());
     let mut received = 0;
-    while let Some(piece) = next_piece(&mut body, shared).await? {
+    let slowest_s = announced.unwrap_or(shared.limits.body_size as u64) / limits::BODY_RATE_MIN;
+    let end = Instant::now() + shared.limits.stall_timeout + Duration::from_secs(slowest_s);
+    while let Some(piece) = next_piece(&mut body, shared, end).await? {
         received += piece.len() as u64;
         if received > shared.limits.body_size as u64 {
             return Err(too_large(shared));
@@ -151,10 +156,14 @@ fn finish(decoder: Result<Decoder, DecodeError>) -> Call {
 }
 
 /// The next piece of a body, `None` after the last.
-async fn next_piece(body: &mut Incoming, shared: &Shared) -> Result<Option<Bytes>, Refusal> {
+async fn next_piece(
+    body: &mut Incoming,
+    shared: &Shared,
+    end: Instant,
+) -> Result<Option<Bytes>, Refusal> {
     loop {
-        let frame = tokio::time::timeout(shared.limits.stall_timeout, body.frame()).await;
-        match frame {
+        let latest = end.min(Instant::now() + shared.limits.stall_timeout);
+        match tokio::time::timeout_at(latest, body.frame()).await {
             Err(_) => {
                 let text = "The body did not arrive; send it without pauses.".to_owned();
                 return Err(Refusal(StatusCode::REQUEST_TIMEOUT, text));

@@ -68,7 +68,10 @@ impl Trust {
                     "the server's certificate is for another name ({reason}); make one there with \
                      ./openssl-gen.sh NAME, or put that very certificate into {path}"
                 ),
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+                // The last is what is said of a self-signed certificate that is not listed.
+                CertificateError::UnknownIssuer
+                | CertificateError::BadSignature
+                | CertificateError::Other(_) => format!(
                     "the server's certificate is not the one in {path}, nor signed by it; copy \
                      the server's cacert.pem there"
                 ),

@@ -1,5 +1,6 @@
 //! Bodies to values.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use dxr::{MethodCall, MethodResponse, Value};
@@ -7,8 +8,9 @@ use dxr::{MethodCall, MethodResponse, Value};
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::grammar::Element;
-use crate::rpc::wire::scan::{Scanner, Skeleton};
-use crate::rpc::wire::text::{is_xml_text, shortened};
+use crate::rpc::wire::scan::Scanner;
+use crate::rpc::wire::skeleton::{NAME_MARK, Skeleton};
+use crate::rpc::wire::text::{is_xml_char, is_xml_text, shortened};
 
 /// Deepest nesting of an answer: a value may come back in a deeper place than it was put from.
 const ANSWER_DEPTH_MAX: usize = limits::XML_DEPTH_MAX * 2;
@@ -133,7 +135,7 @@ fn unreadable(xml: &str) -> DecodeError {
         Some(after) => {
             let end = after.find(';').map_or(after.len(), |at| at + 1);
             let reference = shortened(after.get(..end.min(12)).unwrap_or_default());
-            DecodeError::not_well_formed(format!("&{reference} is not a known entity"))
+            DecodeError::not_well_formed(format!("&{reference} is no character or entity of XML"))
         }
         None => DecodeError::misplaced("an element is missing or stands there twice"),
     }
@@ -148,7 +150,7 @@ fn is_reference(after: &str) -> bool {
             None => digits.parse(),
         },
     };
-    number.is_ok_and(|number| char::from_u32(number).is_some())
+    number.is_ok_and(|number| char::from_u32(number).is_some_and(is_xml_char))
 }
 
 /// Puts contents back in the place of their numbers, and checks the texts.
@@ -162,11 +164,27 @@ fn complete(value: &mut Value, blobs: &mut [Vec<u8>]) -> Result<(), DecodeError>
         }
         Value::String(text) => check_text(text),
         Value::Array(values) => values.iter_mut().try_for_each(|value| complete(value, blobs)),
-        Value::Struct(members) => members.iter_mut().try_for_each(|(name, value)| {
-            check_text(name)?;
-            complete(value, blobs)
-        }),
+        Value::Struct(members) => {
+            unmark_names(members);
+            members.iter_mut().try_for_each(|(name, value)| {
+                check_text(name)?;
+                complete(value, blobs)
+            })
+        }
         _ => Ok(()),
+    }
+}
+
+/// Takes the scanner's marks off the names of members.
+fn unmark_names(members: &mut BTreeMap<String, Value>) {
+    let mark = char::from(NAME_MARK);
+    if !members.first_key_value().is_some_and(|(name, _)| name.starts_with(mark)) {
+        return;
+    }
+    // Marked names come first in the order of the map.
+    let unmarked = members.split_off("\u{1}");
+    for (name, value) in mem::replace(members, unmarked) {
+        members.insert(name.trim_matches(mark).to_owned(), value);
     }
 }
 

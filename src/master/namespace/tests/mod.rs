@@ -4,9 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod contents;
+mod differential;
+mod kernel;
 mod listing;
+mod model;
+mod model_rename;
+mod model_rights;
 mod names;
+mod numbers;
+mod ops;
 mod rights;
+mod sequences;
 pub(super) mod store;
 mod xattrs;
 

@@ -14,14 +14,55 @@ use std::time::Duration;
 
 use common::cluster::{Cluster, Kind, Server};
 use common::mount::Mount;
-use common::rpc::Rpc;
+use common::rpc::{Rpc, text_value};
 use common::{SOON, turn, wait_until};
+use htfs::store::logged::LOG;
+use htfs::store::table::ENTRIES;
+use htfs::store::{Store, TABLE_END};
 
 /// So few that most kills fall into the renewal of a backup, or right before or behind it.
 const BACKUP_EVERY: [&str; 2] = ["--backup-every", "5"];
 
 /// Deaths in one test.
 const KILLS: usize = 8;
+
+/// How many operations are in a server's log, and how many entries in its backup: looked up in its
+/// files, as they are after `kill -9`.
+fn log_and_backup(server: &mut Server) -> (usize, usize) {
+    server.process.kill();
+    let store = Store::open(&server.dir.join("data/store"), &[LOG, ENTRIES]);
+    let store = store.expect("the store of a server that was killed can be opened");
+    let count = |table| {
+        let rows = store.read(|txn| txn.scan(table, &[], TABLE_END, 1000));
+        rows.expect("a table can be read").len()
+    };
+    (count(LOG), count(ENTRIES))
+}
+
+#[test]
+fn test_d_seven_edits_with_k_5_leave_two_operations_and_a_backup() {
+    let mut cluster = Cluster::with_options(&Kind::Rust, 1, &BACKUP_EVERY);
+    // A master without chunk servers: their registration would be in its log too.
+    let mut lonely = Cluster::with_options(&Kind::Rust, 0, &BACKUP_EVERY);
+    let rpc = Rpc::new();
+    for server in [&mut lonely.master, &mut cluster.chunks[0]] {
+        for edit in 1..=7 {
+            rpc.put(&server.url, &format!("key {edit}"), Some("value")).expect("put");
+        }
+        assert_eq!(log_and_backup(server), (2, 5), "{}", server.url);
+        server.start_again();
+        for edit in 1..=7 {
+            let found = rpc.get(&server.url, &format!("key {edit}")).expect("get");
+            assert_eq!(found, Some(text_value("value")), "edit {edit}");
+        }
+        // The start changes neither, and the count goes on where it was: the third operation is
+        // the eighth edit.
+        assert_eq!(log_and_backup(server), (2, 5), "{}", server.url);
+        server.start_again();
+        rpc.put(&server.url, "key 1", None).expect("delete");
+        assert_eq!(log_and_backup(server), (3, 5), "{}", server.url);
+    }
+}
 
 /// A number from 0 up to, but without, `bound`: another in every run.
 fn random(bound: usize) -> usize {
