@@ -218,12 +218,48 @@ pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
 /// Time between two rounds for sessions that ended and files that nobody has open any more.
 pub const REAP_PERIOD: Duration = Duration::from_secs(1);
 
+/// Chunks whose checksums a chunk server keeps in memory, besides those that wait for a sync. Those
+/// of a full chunk take 16 KiB.
+pub const CHUNKS_IN_MEMORY_MAX: usize = 4096;
+
+/// Chunks that wait for a sync; who writes to one more, syncs.
+pub const DIRTY_CHUNKS_MAX: usize = 16_384;
+
+/// Files of chunks that a server keeps open. A process has 1024 descriptors, unless it is allowed
+/// more.
+pub const OPEN_CHUNK_FILES_MAX: usize = 512;
+
+/// Time between two rounds of syncing the chunks that were written. Longer than [`SYNC_PERIOD`]:
+/// after a round, overwriting takes a sync of the index again.
+pub const CHUNK_SYNC_PERIOD: Duration = Duration::from_secs(5);
+
+/// Up to so many chunks are synced file by file; more with one sync of the whole file system.
+pub const SYNCED_SINGLY_MAX: usize = 64;
+
+/// Files of one call that are synced at the same time.
+pub const SYNC_THREADS_MAX: usize = 8;
+
+/// Extents of one `chunk.write`.
+pub const EXTENTS_MAX: usize = 16_384;
+
+/// Chunks of one call of `chunk.sync` or `chunk.delete`, and of one page of `chunk.list`.
+pub const CHUNK_LIST_MAX: usize = 4096;
+
+/// A copy between chunks is done in pieces of so many bytes.
+pub const COPY_PIECE: u64 = 4 << 20;
+
+/// Calls that read more than this leave the thread that answers calls to others.
+pub const QUICK_READ_MAX: u64 = 128 << 10;
+
 const _: () = {
     assert!(WAIT_MAX.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(REAP_PERIOD.as_millis() < SESSION_LEASE.as_millis());
     assert!(HEARTBEAT_PERIOD.as_millis() * 3 < HEARTBEAT_TIMEOUT.as_millis());
     assert!(EVENTS_PAGE_MAX <= EVENTS_MAX);
     assert!(LOCKS_PER_INODE_MAX <= LOCKS_PER_SESSION_MAX);
+    assert!(COPY_PIECE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
+    assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
+    assert!(CUTS_PENDING_MAX <= CHUNK_LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));

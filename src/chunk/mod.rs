@@ -6,6 +6,7 @@
 pub mod contents;
 pub mod index;
 pub mod membership;
+pub mod native;
 pub mod service;
 pub mod values;
 

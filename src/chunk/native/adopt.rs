@@ -1,0 +1,57 @@
+//! Making a value that a classic client has put the contents of a native file.
+
+use bytes::Bytes;
+
+use super::{At, Extent, NativeStore};
+use crate::error::Result;
+use crate::limits::CHUNK_SIZE;
+use crate::types::{ChunkKey, Key};
+
+/// The values that classic clients have put, of which some are contents of files to be.
+pub trait StagedValues: Send + Sync {
+    /// The contents of a file of `size` bytes that a value means: the value itself if it is that
+    /// long, else what it is the pickled form of.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such value, `InvalidArgument` if it is no contents of that size.
+    fn contents(&self, key: &Key, size: u64) -> Result<Bytes>;
+
+    /// Removes a value.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn remove(&self, key: &Key) -> Result<()>;
+}
+
+impl NativeStore {
+    /// Makes the value under `key` the contents of a file of `size` bytes, whose first chunk is
+    /// `first`, and removes the value; the number of chunks it has become. A file over
+    /// [`CHUNK_SIZE`] goes on in the chunks with the following indexes. What these held is
+    /// replaced: with a newer version than theirs nobody takes the old for the new.
+    ///
+    /// # Errors
+    /// As [`StagedValues::contents`] and [`NativeStore::write`]; the value is there still.
+    pub fn adopt(
+        &self,
+        staged: &dyn StagedValues,
+        key: &Key,
+        (first, version): (&ChunkKey, u64),
+        size: u64,
+    ) -> Result<u64> {
+        let contents = staged.contents(key, size)?;
+        let at = At::version(version);
+        let mut chunk = *first;
+        let mut rest = contents;
+        let mut count = 0;
+        while !rest.is_empty() || count == 0 {
+            let length = rest.len().min(usize::try_from(CHUNK_SIZE).unwrap_or(usize::MAX));
+            let data = rest.split_to(length);
+            self.truncate(&chunk, &at, 0)?;
+            self.write(&chunk, &at, &[Extent { offset: 0, data }])?;
+            chunk.index += 1;
+            count += 1;
+        }
+        staged.remove(key)?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,37 @@
+//! Reserving room on the disk.
+
+use super::{At, NativeStore, end_of};
+use crate::error::Result;
+use crate::types::ChunkKey;
+
+impl NativeStore {
+    /// Reserves room for a range, so that writing there does not meet a full disk; with `extend`,
+    /// the chunk becomes at least as long. Contents stay as they are. Makes the chunk if there is
+    /// none.
+    ///
+    /// # Errors
+    /// As [`NativeStore::write`]; after `NoSpace` nothing has changed but some room reserved.
+    pub fn allocate(
+        &self,
+        key: &ChunkKey,
+        at: &At,
+        (offset, length): (u64, u64),
+        extend: bool,
+    ) -> Result<()> {
+        let end = end_of(offset, length)?;
+        self.room.take(length)?;
+        let chunk = self.chunk(key);
+        let hold = self.begin_whole(&chunk, at)?;
+        self.mark(&chunk, &hold, &[])?;
+        let file = self.file_to_write(&chunk)?;
+        if length > 0 {
+            file.allocate(offset, length)?;
+        }
+        let is_longer = end > chunk.state().length;
+        if extend && is_longer {
+            file.set_length(end)?;
+            chunk.state().length = end;
+        }
+        Ok(())
+    }
+}

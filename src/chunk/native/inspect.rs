@@ -1,0 +1,44 @@
+//! Looking through the folder after a start, beside the work.
+
+use super::{NativeStore, record};
+use crate::error::Result;
+use crate::limits;
+use crate::types::ChunkKey;
+
+impl NativeStore {
+    /// Removes the files that deletions left when the process died, and takes up what was not yet
+    /// recorded of the others, so that the next sync records it. Chunks can be used meanwhile.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn inspect(&self) -> Result<()> {
+        for key in self.disk.keys()? {
+            match self.index.read(|txn| record::read_head(txn, &key))? {
+                None => self.remove_orphan(&key)?,
+                Some(head) => {
+                    let length = self.disk.open(&key)?.map_or(Ok(0), |file| file.length())?;
+                    let is_marked = self.index.read(|txn| record::is_marked(txn, &key))?;
+                    if length != head.length || is_marked {
+                        drop(self.state(&self.chunk(&key))?);
+                    }
+                }
+            }
+        }
+        self.find_missing()
+    }
+
+    /// Says which chunks have lost their file.
+    fn find_missing(&self) -> Result<()> {
+        let mut last: Option<ChunkKey> = None;
+        loop {
+            let page = self.list(last.as_ref(), limits::CHUNK_LIST_MAX)?;
+            let Some((key, _)) = page.last() else { return Ok(()) };
+            last = Some(*key);
+            for (key, _) in page.iter().filter(|(_, stat)| stat.held > 0) {
+                if self.disk.open(key)?.is_none() && self.stat(key).is_ok() {
+                    tracing::error!(chunk = %key, "the file of a chunk is missing");
+                }
+            }
+        }
+    }
+}

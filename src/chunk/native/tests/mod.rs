@@ -1,0 +1,49 @@
+//! Tests of the whole store: against a model, through crashes, with damage, side by side.
+
+mod crash;
+mod damage;
+mod full;
+mod local;
+mod model;
+mod sim;
+mod together;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::index::Index;
+use super::{At, Extent, NativeStore};
+use crate::error::ErrorKind;
+use crate::types::{ChunkKey, Ino};
+use sim::World;
+
+/// A key for tests.
+fn key(ino: u64) -> ChunkKey {
+    ChunkKey { ino: Ino(ino), index: 0, incarnation: 0 }
+}
+
+/// The version that tests write at, unless versions are what they test.
+fn v1() -> At {
+    At::version(1)
+}
+
+/// The version that any chunk has at least.
+fn v0() -> At {
+    At::version(0)
+}
+
+/// One extent.
+fn extent(offset: u64, data: impl Into<Bytes>) -> [Extent; 1] {
+    [Extent { offset, data: data.into() }]
+}
+
+/// A store on a simulated machine.
+fn start(world: &Arc<World>) -> NativeStore {
+    NativeStore::start(Index::new(world.index()), world.disk()).expect("the machine is sound")
+}
+
+/// The kind of an error that must be one.
+fn kind<T: std::fmt::Debug>(result: crate::error::Result<T>) -> ErrorKind {
+    result.expect_err("it must fail").kind()
+}

@@ -1,0 +1,204 @@
+//! Writing ranges.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+use super::chunk::{BLOCK, Chunk, Hold};
+use super::disk::ChunkFile;
+use super::index::Commit;
+use super::read::{block_of, in_memory};
+use super::sum::Sum;
+use super::{At, NativeStore, end_of, record, stale};
+use crate::error::Result;
+use crate::limits;
+use crate::types::ChunkKey;
+
+/// A piece of contents and where in a chunk it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes from the beginning of the chunk.
+    pub offset: u64,
+    /// The contents.
+    pub data: Bytes,
+}
+
+impl Extent {
+    fn end(&self) -> u64 {
+        self.offset + self.data.len() as u64
+    }
+}
+
+impl NativeStore {
+    /// Writes extents in their order; makes the chunk if there is none. Writes to different blocks
+    /// go on side by side.
+    ///
+    /// # Errors
+    /// `Stale` for a version older than the chunk's, `FileTooLarge` behind the end of a chunk,
+    /// `NoSpace` if the disk is full. If anything was written before the error, it is whole bytes
+    /// with checksums that fit.
+    pub fn write(&self, key: &ChunkKey, at: &At, extents: &[Extent]) -> Result<()> {
+        for extent in extents {
+            end_of(extent.offset, extent.data.len() as u64)?;
+        }
+        self.limit_dirty()?;
+        let chunk = self.chunk(key);
+        let (hold, sums) = self.begin_write(&chunk, at, blocks_of(extents))?;
+        self.room.take(growth(&sums, hold.blocks(), extents))?;
+        let file = self.file_to_write(&chunk)?;
+        let mut writing = Writing { file, blocks: hold.blocks(), sums, end: 0 };
+        let result = extents.iter().try_for_each(|extent| writing.write(extent));
+        let Writing { sums, end, .. } = writing;
+        let mut state = chunk.state();
+        for (&block, sum) in hold.blocks().iter().zip(sums) {
+            state.set_sum(block, sum);
+        }
+        state.length = state.length.max(end);
+        drop(state);
+        result
+    }
+
+    /// Holds blocks that are about to change, with their marks on the disk.
+    fn begin_write<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+        at: &At,
+        blocks: Vec<usize>,
+    ) -> Result<(Hold<'a>, Vec<Sum>)> {
+        loop {
+            let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks.clone());
+            let (exists, version) = (state.exists, state.version);
+            let sums = blocks.iter().map(|&block| state.sum(block)).collect();
+            drop(state);
+            if exists && version == at.version {
+                self.mark(chunk, &hold, &blocks)?;
+                return Ok((hold, sums));
+            }
+            drop(hold);
+            if exists && version > at.version {
+                return Err(stale(&chunk.key, at.version, version));
+            }
+            self.advance(chunk, at)?;
+        }
+    }
+
+    /// Gets the marks of blocks onto the disk that are about to change. The caller holds them.
+    pub(super) fn mark(&self, chunk: &Arc<Chunk>, _: &Hold<'_>, blocks: &[usize]) -> Result<()> {
+        let mut state = chunk.state();
+        state.check_sound(&chunk.key)?;
+        self.note_dirty(chunk, &mut state);
+        state.is_touched = true;
+        blocks.iter().for_each(|&block| state.touch(block));
+        let unmarked: Vec<usize> =
+            blocks.iter().copied().filter(|&block| state.needs_mark(block)).collect();
+        if unmarked.is_empty() {
+            return Ok(());
+        }
+        unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = true);
+        let marks = state.marks();
+        let committed = self.index.commit(|txn| {
+            record::put_marks(txn, &chunk.key, &marks);
+            Ok(())
+        });
+        drop(state);
+        // Nobody else relies on these marks meanwhile: the blocks are held.
+        committed.and_then(|commit: Commit| self.index.sync_to(commit)).inspect_err(|_| {
+            let mut state = chunk.state();
+            unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = false);
+        })
+    }
+
+    /// Syncs, if so many chunks wait for it that they would fill the memory.
+    fn limit_dirty(&self) -> Result<()> {
+        if super::lock(&self.dirty).len() < limits::DIRTY_CHUNKS_MAX {
+            return Ok(());
+        }
+        self.sync_all()
+    }
+}
+
+/// The blocks that extents touch, in ascending order, each once.
+fn blocks_of(extents: &[Extent]) -> Vec<usize> {
+    let mut blocks = Vec::new();
+    for extent in extents.iter().filter(|extent| !extent.data.is_empty()) {
+        blocks.extend(block_of(extent.offset)..=block_of(extent.end() - 1));
+    }
+    blocks.sort_unstable();
+    blocks.dedup();
+    blocks
+}
+
+/// Bytes by which the blocks grow, at most: what the disk has to have room for.
+fn growth(sums: &[Sum], blocks: &[usize], extents: &[Extent]) -> u64 {
+    let covered: u64 = sums.iter().map(|sum| sum.len() as u64).sum();
+    let written: u64 = extents.iter().map(|extent| extent.data.len() as u64).sum();
+    // Blocks that are full already cannot grow.
+    written.min(blocks.len() as u64 * BLOCK - covered)
+}
+
+/// A write under way.
+struct Writing<'a> {
+    file: Arc<dyn ChunkFile>,
+    blocks: &'a [usize],
+    /// The sums of these blocks, as the file is now.
+    sums: Vec<Sum>,
+    /// The end of what was written.
+    end: u64,
+}
+
+impl Writing<'_> {
+    fn write(&mut self, extent: &Extent) -> Result<()> {
+        if extent.data.is_empty() {
+            return Ok(());
+        }
+        let before = self.overwritten(extent)?;
+        let result = self.file.write_at(extent.offset, &extent.data);
+        let written = result.as_ref().map_or_else(|(written, _)| *written, |()| extent.data.len());
+        let mut data = &extent.data[..written];
+        for (slot, old) in before {
+            let offset = extent.end() - (extent.data.len() - written + data.len()) as u64;
+            let room = in_memory(BLOCK - offset % BLOCK).min(data.len());
+            let (part, rest) = data.split_at(room);
+            self.sums[slot] = self.sum_after(slot, offset, &old, part)?;
+            data = rest;
+        }
+        self.end = self.end.max(extent.offset + written as u64);
+        result.map_err(|(_, error)| error.into())
+    }
+
+    /// The sum of a block after `part` was written at `offset`, over `old`.
+    fn sum_after(&self, slot: usize, offset: u64, old: &[u8], part: &[u8]) -> Result<Sum> {
+        let (at, sum) = (in_memory(offset % BLOCK), self.sums[slot]);
+        let overwritten = part.len().min(sum.len().saturating_sub(at));
+        if overwritten == part.len().min(old.len()) || at == 0 && part.len() >= sum.len() {
+            return Ok(sum.write(at, &old[..overwritten.min(old.len())], part));
+        }
+        // The whole block was to be written, and the disk was full in the middle of it.
+        Ok(Sum::of(&self.file.read_at(offset - at as u64, sum.len())?))
+    }
+
+    /// For every block of an extent its place among `blocks`, and the bytes there that the new
+    /// ones take the place of, as far as the sum covers them.
+    fn overwritten(&self, extent: &Extent) -> Result<Vec<(usize, Vec<u8>)>> {
+        let first = block_of(extent.offset);
+        let slot = self.blocks.binary_search(&first).expect("all blocks of the call are held");
+        let numbers = first..=block_of(extent.end() - 1);
+        // Extents have no gaps, so their blocks stand side by side.
+        (slot..)
+            .zip(numbers)
+            .map(|(slot, number)| {
+                let start = number as u64 * BLOCK;
+                let from = extent.offset.max(start);
+                let to = extent.end().min(start + self.sums[slot].len() as u64);
+                if from >= to
+                    || (from == start && extent.end() >= start + self.sums[slot].len() as u64)
+                {
+                    return Ok((slot, Vec::new()));
+                }
+                let length = in_memory(to - from);
+                let mut old = self.file.read_at(from, length)?;
+                old.resize(length, 0);
+                Ok((slot, old))
+            })
+            .collect()
+    }
+}
