@@ -1,6 +1,7 @@
 //! The only reader of the wall clock. Everything else takes time as an argument.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,13 @@ impl Timestamp {
 pub fn now() -> Timestamp {
     let since_epoch = now_system().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time since this process first asked. Never jumps, unlike the wall clock: for leases.
+#[must_use]
+pub fn uptime() -> Timestamp {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Timestamp(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The time now in the standard library's form, with nanoseconds, for file times.

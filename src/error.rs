@@ -79,6 +79,10 @@ kinds! {
     WouldBlock = EAGAIN,
     /// Waiting for the lock would never end.
     Deadlock = EDEADLK,
+    /// Too many locks.
+    NoLocks = ENOLCK,
+    /// Too many open files.
+    TooManyOpen = ENFILE,
     /// A signal cut the call short.
     Interrupted = EINTR,
     /// A server did not answer in time.

@@ -70,6 +70,9 @@ pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 /// `changeSize` comes earlier.
 pub const PLACEMENT_LEASE_MS: u64 = 10_000;
 
+/// Choices under way that are remembered when chunks are placed.
+pub const PLACEMENTS_UNDER_WAY_MAX: usize = 4096;
+
 /// Chunk servers that a master knows.
 pub const SERVERS_MAX: usize = 65_536;
 
@@ -242,6 +245,69 @@ const _: () = {
     assert!(CLEAN_MAX <= CLEAN_TOTAL_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(READ_BLOCK_SIZE));
 };
+/// A session ends this long after its last renewal: its locks are free then, and the files that
+/// only it had open. Long enough for a client whose machine was busy or asleep for a moment.
+pub const SESSION_LEASE: Duration = Duration::from_secs(30);
+
+/// Sessions at once.
+pub const SESSIONS_MAX: usize = 4096;
+
+/// Inodes that one session can have open.
+pub const OPEN_INODES_MAX: usize = 65_536;
+
+/// What a client is known by, in bytes.
+pub const CLIENT_NAME_SIZE_MAX: usize = 255;
+
+/// Changes that are kept for the sessions that have not asked yet: at 20,000 changes a second,
+/// those of three seconds. Who is further behind drops everything it has cached.
+pub const EVENTS_MAX: usize = 65_536;
+
+/// Changes in one answer to `fs.events`.
+pub const EVENTS_PAGE_MAX: usize = 4096;
+
+/// Longest wait of `fs.events` and `fs.setlk`: below [`CALL_TIMEOUT`], so that the answer comes
+/// before the caller gives up.
+pub const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Calls that wait for a change or a lock at once; further ones are answered without waiting.
+pub const WAITERS_MAX: usize = 8192;
+
+/// Locks on one file, each range counted.
+pub const LOCKS_PER_INODE_MAX: usize = 4096;
+
+/// Locks of one session, each range counted.
+pub const LOCKS_PER_SESSION_MAX: usize = 65_536;
+
+/// Requests for locks that are looked at to find out whether they wait for each other in a circle.
+pub const LOCK_CHAIN_MAX: usize = 1024;
+
+/// Chunks in the answer to `fs.open` and `fs.create`: 1 GiB of a file.
+pub const OPENED_LAYOUT_MAX: usize = 16;
+
+/// Chunks that one `fs.place` can ask for.
+pub const PLACE_MAX: usize = 256;
+
+/// Time between two heartbeats of a chunk server.
+pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
+
+/// A chunk server that was silent for so long gets no new chunks.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Room that a chunk server must have left to get a new chunk, in bytes.
+pub const PLACEMENT_ROOM_MIN: u64 = 1 << 20;
+
+/// Chunks that one answer to a heartbeat tells to delete.
+pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
+
+/// Chunks that one `cluster.report` can name.
+pub const REPORT_PAGE_MAX: usize = 1000;
+
+/// A chunk that a server holds and no file refers to is deleted after this long: time to notice
+/// that a master was started with the wrong data.
+pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
+
+/// Time between two rounds for sessions that ended and files that nobody has open any more.
+pub const REAP_PERIOD: Duration = Duration::from_secs(1);
 
 /// Chunks whose checksums a chunk server keeps in memory, besides those that wait for a sync. Those
 /// of a full chunk take 16 KiB.
@@ -277,6 +343,11 @@ pub const COPY_PIECE: u64 = 4 << 20;
 pub const QUICK_READ_MAX: u64 = 128 << 10;
 
 const _: () = {
+    assert!(WAIT_MAX.as_millis() < CALL_TIMEOUT.as_millis());
+    assert!(REAP_PERIOD.as_millis() < SESSION_LEASE.as_millis());
+    assert!(HEARTBEAT_PERIOD.as_millis() * 3 < HEARTBEAT_TIMEOUT.as_millis());
+    assert!(EVENTS_PAGE_MAX <= EVENTS_MAX);
+    assert!(LOCKS_PER_INODE_MAX <= LOCKS_PER_SESSION_MAX);
     assert!(COPY_PIECE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
     assert!(CUTS_PENDING_MAX <= CHUNK_LIST_MAX);

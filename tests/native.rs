@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fake_cluster::FakeCluster;
-use htfs::client::native::data::Seek;
+
 use htfs::client::native::{Handle, NativeFs, OpenFlags};
 use htfs::error::ErrorKind;
 use htfs::limits::CHUNK_SIZE;
 use htfs::proto::session::{Lock, LockKind};
-use htfs::types::{Attr, Cookie, Credentials, Ino, Name, SetAttr};
+use htfs::types::{Attr, Cookie, Credentials, Ino, Name, SetAttr, Whence};
 
 const ROOT: Credentials = Credentials::ROOT;
 const READ_WRITE: OpenFlags = OpenFlags(libc::O_RDWR);
@@ -178,11 +178,11 @@ async fn cuts_and_holes_read_as_zeros() {
     assert_eq!(fs.read(handle, CHUNK_SIZE - 3, 100).await.unwrap(), "\0w\0\0z");
     fs.fallocate(handle, 1, 2, libc::FALLOC_FL_ZERO_RANGE, &ROOT).await.unwrap();
     assert_eq!(fs.read(handle, 0, 5).await.unwrap(), "a\0\0d\0");
-    let found = fs.seek(handle, 4, Seek::Data).await.unwrap();
+    let found = fs.seek(handle, 4, Whence::Data).await.unwrap();
     assert_eq!(found, CHUNK_SIZE - 2);
-    assert_eq!(fs.seek(handle, found, Seek::Hole).await.unwrap(), CHUNK_SIZE - 1);
-    assert_eq!(fs.seek(handle, CHUNK_SIZE + 1, Seek::Data).await.unwrap(), CHUNK_SIZE + 1);
-    let behind = fs.seek(handle, CHUNK_SIZE + 2, Seek::Hole).await.unwrap_err();
+    assert_eq!(fs.seek(handle, found, Whence::Hole).await.unwrap(), CHUNK_SIZE - 1);
+    assert_eq!(fs.seek(handle, CHUNK_SIZE + 1, Whence::Data).await.unwrap(), CHUNK_SIZE + 1);
+    let behind = fs.seek(handle, CHUNK_SIZE + 2, Whence::Hole).await.unwrap_err();
     assert_eq!(behind.kind(), ErrorKind::NoSuchOffset);
     let collapse = fs.fallocate(handle, 0, 1, libc::FALLOC_FL_COLLAPSE_RANGE, &ROOT).await;
     assert_eq!(collapse.unwrap_err().kind(), ErrorKind::Unsupported);

@@ -2,19 +2,29 @@
 //! next file.
 //!
 //! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
-//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts. [`namespace`] is the tree of the
-//! native file system.
+//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts.
+//!
+//! [`fs`] is the native file system beside it: [`namespace`] decides about names and inodes,
+//! [`chunks`] accounts for their contents, [`sessions`], [`events`] and [`locks`] are about the
+//! clients. All of it is in the same store, in tables of its own.
 
 pub mod accounts;
+pub mod chunks;
+pub mod events;
+pub mod fs;
+pub mod lock_table;
+pub mod locks;
 pub mod namespace;
 pub mod placement;
 pub mod service;
+pub mod sessions;
 pub mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +35,7 @@ use crate::rpc::server;
 use crate::rpc::tls::Identity;
 use crate::store::{DataDir, Store, sync_periodically};
 
+use fs::FileSystem;
 use service::Master;
 use state::State;
 
@@ -43,6 +54,8 @@ pub struct Config {
     pub backup_every: u64,
     /// Time between two sweeps for expired entries.
     pub sweep_period: Duration,
+    /// How long a session of a client lasts after its last renewal.
+    pub session_lease: Duration,
 }
 
 impl Config {
@@ -56,6 +69,7 @@ impl Config {
             key,
             backup_every: limits::BACKUP_EVERY_DEFAULT,
             sweep_period: limits::SWEEP_PERIOD,
+            session_lease: limits::SESSION_LEASE,
         }
     }
 }
@@ -83,7 +97,7 @@ impl Running {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        tokio::task::block_in_place(|| self.store.sync())
+        block_in_place(|| self.store.sync())
     }
 }
 
@@ -99,7 +113,7 @@ pub async fn start(config: Config) -> Result<Running> {
         let state = State::open(&dir, config.backup_every)?;
         Ok::<_, FsError>((dir, state))
     };
-    let (dir, state) = tokio::task::block_in_place(open)?;
+    let (dir, state) = block_in_place(open)?;
     let listeners = config.listen.bind().await?;
     let url = config.listen.url(Listen::port_of(&listeners)?);
     let store = Arc::clone(state.store());
@@ -107,10 +121,13 @@ pub async fn start(config: Config) -> Result<Running> {
     tracing::info!(%url, data = %config.data_dir.display(), entries = counts.entries, "serving");
 
     let master = Master::new(dir, state);
+    let files = block_in_place(|| FileSystem::start(&master, config.session_lease))?;
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let registry = Arc::new(Arc::clone(&master).registry());
-    tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
+    let mut registry = Arc::clone(&master).registry();
+    files.add_to(&mut registry);
+    tasks.spawn(server::serve(listeners, identity, Arc::new(registry), shutdown.clone()));
+    tasks.spawn(fs::reap_periodically(files, shutdown.clone()));
     tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));
     let to_sync = Arc::clone(&store);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));

@@ -48,8 +48,8 @@ struct Server {
 #[derive(Debug)]
 struct Choice {
     server: Arc<ServerUrl>,
-    /// Who asked; dead when the connection is closed.
-    caller: Weak<()>,
+    /// Who asked; dead when the connection is closed. A chunk of a native file is nobody's.
+    caller: Option<Weak<()>>,
     made: Timestamp,
     /// The file that was made on it and is still empty: clients create first and write later.
     key: Option<Key>,
@@ -59,6 +59,16 @@ impl Server {
     fn rank(&self, mean: u64) -> u64 {
         // An unknown mean, or one of 0, must still count choices.
         self.size.saturating_add(self.under_way.saturating_mul(mean.max(1)))
+    }
+}
+
+impl Choice {
+    fn new(server: &Arc<ServerUrl>, caller: Option<Weak<()>>, made: Timestamp) -> Self {
+        Self { server: Arc::clone(server), caller, made, key: None }
+    }
+
+    fn is_old(&self, now: Timestamp) -> bool {
+        now.since_ms(self.made) >= limits::PLACEMENT_LEASE_MS
     }
 }
 
@@ -82,22 +92,53 @@ impl Placement {
     /// Chooses the server for a caller's next file; `None` if there is no server.
     pub fn choose(&mut self, caller: &Weak<()>, now: Timestamp) -> Option<ServerUrl> {
         self.end_where(|choice| {
-            choice.caller.ptr_eq(caller)
-                || choice.caller.strong_count() == 0
-                || now.since_ms(choice.made) >= limits::PLACEMENT_LEASE_MS
+            let is_asking = |one: &Weak<()>| one.ptr_eq(caller) || one.strong_count() == 0;
+            choice.caller.as_ref().is_some_and(is_asking) || choice.is_old(now)
         });
         let (_, _, server) = self.order.first()?;
         let server = Arc::clone(server);
+        self.take(&server, Choice::new(&server, Some(caller.clone()), now));
+        Some(server.as_ref().clone())
+    }
+
+    /// Chooses the server for a native chunk among those that `is_fit` admits, and answers the
+    /// choice's turn, too. The choice is under way until it has got a key by [`Placement::bind`]
+    /// and that a size by [`Placement::arrived`], or until [`Placement::end`].
+    pub fn choose_fit(
+        &mut self,
+        now: Timestamp,
+        is_fit: impl Fn(&ServerUrl) -> bool,
+    ) -> Option<(u64, ServerUrl)> {
+        // Oldest first; all that is left to do here is the front, however many there are.
+        while let Some((&turn, choice)) = self.choices.first_key_value()
+            && (choice.is_old(now) || self.choices.len() >= limits::PLACEMENTS_UNDER_WAY_MAX)
+        {
+            self.end(turn);
+        }
+        let (_, _, server) = self.order.iter().find(|(_, _, server)| is_fit(server))?;
+        let server = Arc::clone(server);
+        let turn = self.take(&server, Choice::new(&server, None, now));
+        Some((turn, server.as_ref().clone()))
+    }
+
+    /// Counts a choice as under way, and answers its turn.
+    fn take(&mut self, server: &Arc<ServerUrl>, choice: Choice) -> u64 {
         self.turn += 1;
         let turn = self.turn;
-        self.rerank(&server, |entry| {
+        self.rerank(server, |entry| {
             entry.under_way += 1;
             entry.last_turn = turn;
         });
-        let url = server.as_ref().clone();
-        let choice = Choice { server, caller: caller.clone(), made: now, key: None };
         self.choices.insert(turn, choice);
-        Some(url)
+        turn
+    }
+
+    /// Says which file a choice was made for.
+    pub fn bind(&mut self, turn: u64, key: &Key) {
+        if let Some(choice) = self.choices.get_mut(&turn) {
+            choice.key = Some(key.clone());
+            self.by_key.insert(key.clone(), turn);
+        }
     }
 
     /// A file of which nothing was on any server has got a size on this one: ends the choice behind
@@ -107,11 +148,8 @@ impl Placement {
         let known = self.by_key.get(key).copied();
         let turn = known.or_else(|| caller.and_then(|caller| self.choice_for(server, caller)));
         if size == 0 {
-            if let Some(turn) = turn
-                && let Some(choice) = self.choices.get_mut(&turn)
-            {
-                choice.key = Some(key.clone());
-                self.by_key.insert(key.clone(), turn);
+            if let Some(turn) = turn {
+                self.bind(turn, key);
             }
             return;
         }
@@ -119,6 +157,16 @@ impl Placement {
             self.end(turn);
         }
         self.learn(size);
+    }
+
+    /// A native chunk has got contents: ends the choice that was made for it.
+    pub fn arrived(&mut self, key: &Key, size: u64) {
+        if size > 0
+            && let Some(turn) = self.by_key.get(key).copied()
+        {
+            self.end(turn);
+            self.learn(size);
+        }
     }
 
     /// A file is gone: so is what was under way for it.
@@ -137,7 +185,8 @@ impl Placement {
             .filter(|(_, choice)| choice.key.is_none() && *choice.server == *server)
             .peekable();
         let oldest = waiting.peek().map(|(turn, _)| **turn);
-        waiting.find(|(_, choice)| choice.caller.ptr_eq(caller)).map(|(turn, _)| *turn).or(oldest)
+        let is_own = |choice: &Choice| choice.caller.as_ref().is_some_and(|own| own.ptr_eq(caller));
+        waiting.find(|(_, choice)| is_own(choice)).map(|(turn, _)| *turn).or(oldest)
     }
 
     fn end_where(&mut self, is_over: impl Fn(&Choice) -> bool) {
@@ -152,7 +201,8 @@ impl Placement {
         }
     }
 
-    fn end(&mut self, turn: u64) {
+    /// A choice is no longer under way.
+    pub fn end(&mut self, turn: u64) {
         let Some(choice) = self.choices.remove(&turn) else { return };
         if let Some(key) = choice.key {
             self.by_key.remove(&key);

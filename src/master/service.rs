@@ -111,9 +111,16 @@ impl Master {
         });
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, locked; not to be kept over an await, nor taken inside of a transaction.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic leaves no half-made change behind: changes are made in the store, as a whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store below the state.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     fn read_file(&self, name: &str) -> Result<()> {

@@ -1,13 +1,14 @@
 //! The master's state: the hash table, the accounts, and the order of the servers. Every change is
 //! one update, logged before it is applied.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::master::accounts::{self, Charge, Sizes};
 use crate::master::placement::Placement;
@@ -58,6 +59,8 @@ pub struct State {
     logged: Logged,
     placement: Placement,
     server_count: usize,
+    /// Bytes of native chunks on each server, beside what the accounts know.
+    native: HashMap<ServerUrl, u64>,
 }
 
 impl State {
@@ -67,9 +70,15 @@ impl State {
     /// `Corrupt` if it is damaged, and what the disk says.
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
         let tables: Vec<Table> = table::TABLES.into_iter().chain(accounts::TABLES).collect();
-        let store = Store::open(&dir.store(), &[tables.as_slice(), &[LOG]].concat())?;
+        let others = super::fs::tables();
+        let store = Store::open(&dir.store(), &[tables.as_slice(), &[LOG], &others].concat())?;
         let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
-        let mut state = Self { logged, placement: Placement::default(), server_count: 0 };
+        let mut state = Self {
+            logged,
+            placement: Placement::default(),
+            server_count: 0,
+            native: HashMap::new(),
+        };
         let sizes = state.logged.read(accounts::sizes)?;
         state.server_count = sizes.len();
         state.show(&sizes);
@@ -235,6 +244,48 @@ impl State {
         self.logged.read(accounts::sizes)
     }
 
+    /// The server for a native chunk, among those that `is_fit` admits, and the turn of the choice.
+    pub fn choose_for_chunk(
+        &mut self,
+        now: Timestamp,
+        is_fit: impl Fn(&ServerUrl) -> bool,
+    ) -> Option<(u64, ServerUrl)> {
+        self.placement.choose_fit(now, is_fit)
+    }
+
+    /// A choice was used for this chunk, or not at all.
+    pub fn settle_choice(&mut self, turn: u64, key: Option<&Key>) {
+        match key {
+            Some(key) => self.placement.bind(turn, key),
+            None => self.placement.end(turn),
+        }
+    }
+
+    /// Servers have so many bytes of native chunks now.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn set_native(&mut self, sizes: Sizes) -> Result<()> {
+        for (server, bytes) in sizes {
+            self.native.insert(server.clone(), bytes);
+            match self.logged.read(|txn| accounts::size(txn, &server)) {
+                Ok(size) => self.show(&vec![(server, size)]),
+                // It will be shown when it registers.
+                Err(error) if error.kind() == ErrorKind::UnknownServer => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A native chunk has got contents, or (with `None`) is gone.
+    pub fn settle_chunk(&mut self, key: &Key, bytes: Option<u64>) {
+        match bytes {
+            Some(bytes) => self.placement.arrived(key, bytes),
+            None => self.placement.forget(key),
+        }
+    }
+
     fn drop_entry(&mut self, key: &Key) -> Result<()> {
         let sizes = self.logged.write(|txn| {
             Entries::remove(txn, key)?;
@@ -247,7 +298,8 @@ impl State {
 
     fn show(&mut self, sizes: &Sizes) {
         for (server, size) in sizes {
-            self.placement.set_size(server, *size);
+            let native = self.native.get(server).copied().unwrap_or(0);
+            self.placement.set_size(server, size.saturating_add(native));
         }
     }
 }

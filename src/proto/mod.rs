@@ -2,7 +2,8 @@
 //! Knows types and values, no sockets. The only contract between the three roles.
 
 pub mod classic;
-pub mod field;
+pub mod cluster;
+mod field;
 pub mod fs;
 pub mod server;
 pub mod session;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
-use htfs::client::native::data::{ChunkChange, Piece, Seek};
+use htfs::client::native::data::ChunkChange;
 use htfs::error::{ErrorKind, FsError, Result};
 use htfs::limits::CHUNK_SIZE;
-use htfs::types::{ChunkKey, ChunkLayout};
+use htfs::types::{ChunkKey, ChunkLayout, Extent, Whence};
 
 /// One byte each; `None` is a hole.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Chunks {
         Ok(work(chunk))
     }
 
-    pub fn write(&self, layout: &ChunkLayout, pieces: &[Piece]) -> Result<u64> {
+    pub fn write(&self, layout: &ChunkLayout, pieces: &[Extent]) -> Result<u64> {
         self.with(layout, |chunk| {
             for piece in pieces {
                 let bytes: Vec<_> = piece.data.iter().copied().map(Some).collect();
@@ -69,12 +69,12 @@ impl Chunks {
         })
     }
 
-    pub fn seek(&self, layout: &ChunkLayout, offset: u64, target: Seek) -> Result<Option<u64>> {
+    pub fn seek(&self, layout: &ChunkLayout, offset: u64, target: Whence) -> Result<Option<u64>> {
         self.with(layout, |chunk| {
             let is_data = |at: u64| chunk.bytes.get(index(at)).is_some_and(Option::is_some);
             let end = chunk.bytes.len() as u64 + 1;
             (offset..end.max(offset + 1).min(CHUNK_SIZE))
-                .find(|at| is_data(*at) == (target == Seek::Data))
+                .find(|at| is_data(*at) == (target == Whence::Data))
         })
     }
 

@@ -8,7 +8,7 @@ use htfs::error::{ErrorKind, FsError, Result};
 use htfs::master::namespace::{
     ChunkUse, CreateOpen, Effects, Namespace, PageRequest, RootAttr, TABLES, View,
 };
-use htfs::proto::field::Packed;
+use htfs::proto::Packed;
 use htfs::proto::fs::{
     Append, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened, Place,
     ReadDir, Rename, SetAttributes, Unlink,

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use htfs::client::native::NativeFs;
-use htfs::client::native::data::{ChunkChange, ChunkIo, Piece, Seek};
+use htfs::client::native::data::{ChunkChange, ChunkIo};
 use htfs::client::native::meta::Meta;
 use htfs::error::{ErrorKind, FsError, Result};
 use htfs::rpc::{Answer as _, Caller, Method, Registry};
-use htfs::types::{ChunkKey, ChunkLayout, ServerUrl};
+use htfs::types::{ChunkKey, ChunkLayout, Extent, ServerUrl, Whence};
 use tokio_util::sync::CancellationToken;
 
 use chunks::Chunks;
@@ -81,7 +81,7 @@ impl ChunkIo for FakeCluster {
         self.chunks.read(chunk, offset, length)
     }
 
-    async fn write(&self, chunk: &ChunkLayout, pieces: Vec<Piece>) -> Result<u64> {
+    async fn write(&self, chunk: &ChunkLayout, pieces: Vec<Extent>) -> Result<u64> {
         self.chunk_call();
         tokio::task::yield_now().await;
         let fails = |n: u32| n.checked_sub(1);
@@ -96,7 +96,7 @@ impl ChunkIo for FakeCluster {
         self.chunks.change(chunk, change)
     }
 
-    async fn seek(&self, chunk: &ChunkLayout, offset: u64, target: Seek) -> Result<Option<u64>> {
+    async fn seek(&self, chunk: &ChunkLayout, offset: u64, target: Whence) -> Result<Option<u64>> {
         self.chunk_call();
         self.chunks.seek(chunk, offset, target)
     }

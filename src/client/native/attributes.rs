@@ -8,7 +8,7 @@ use super::inodes::Handle;
 use crate::error::Result;
 use crate::extent::chunk_index;
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::{
     CheckAccess, ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes,
     SetXattr, StatFileSystem, StatFs, Written,

@@ -12,7 +12,7 @@ use super::inode::{Inode, too_large};
 use super::inodes::{Handle, OpenFile};
 use crate::error::Result;
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
 use crate::proto::server::SyncMaster;
 use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};

@@ -5,16 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::types::{ChunkKey, ChunkLayout, ServerUrl};
-
-/// A piece of contents and where in a chunk it belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes from the beginning of the chunk.
-    pub offset: u64,
-    /// The contents.
-    pub data: Bytes,
-}
+use crate::types::{ChunkKey, ChunkLayout, Extent, ServerUrl, Whence};
 
 /// A change of a chunk other than writing to it. Offsets and lengths are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +35,6 @@ pub enum ChunkChange {
     },
 }
 
-/// What `seek` looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seek {
-    /// Bytes that were written.
-    Data,
-    /// Bytes that were not; what lies behind the end of a chunk counts.
-    Hole,
-}
-
 /// The chunk servers. Every call names the chunk by its layout: the replicas to ask, the version
 /// they must have, and the cuts that bring one up to it that is behind.
 ///
@@ -70,14 +52,14 @@ pub trait ChunkIo: Send + Sync + 'static {
         length: u64,
     ) -> impl Future<Output = Result<Bytes>> + Send;
 
-    /// Writes pieces to every replica and answers the bytes that the chunk takes up now.
+    /// Writes extents to every replica and answers the bytes that the chunk takes up now.
     ///
     /// # Errors
     /// `Stale`; `NoSpace`; no answer.
     fn write(
         &self,
         chunk: &ChunkLayout,
-        pieces: Vec<Piece>,
+        extents: Vec<Extent>,
     ) -> impl Future<Output = Result<u64>> + Send;
 
     /// Changes every replica and answers the bytes that the chunk takes up now.
@@ -99,7 +81,7 @@ pub trait ChunkIo: Send + Sync + 'static {
         &self,
         chunk: &ChunkLayout,
         offset: u64,
-        target: Seek,
+        target: Whence,
     ) -> impl Future<Output = Result<Option<u64>>> + Send;
 
     /// Copies between two chunks without the bytes coming here, if one server has both; answers

@@ -8,7 +8,7 @@ use super::fs::NativeFs;
 use super::inode::Inode;
 use super::inodes::Handle;
 use crate::error::Result;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::{Create, Open, OpenMode, Opened};
 use crate::types::{Access, Attr, Credentials, FileKind, Ino, Name};
 

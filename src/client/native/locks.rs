@@ -10,7 +10,7 @@ use super::data::Cluster;
 use super::fs::NativeFs;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::session::{GetLock, Lock, LockKind, SetLock};
 use crate::types::Ino;
 

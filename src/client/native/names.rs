@@ -8,7 +8,7 @@ use super::fs::NativeFs;
 use super::inodes::{Handle, Listing};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::{
     Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadDir, ReadLink, RemoveDir, Rename, Unlink,
 };

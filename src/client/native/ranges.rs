@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::data::{ChunkChange, Cluster, Seek};
+use super::data::{ChunkChange, Cluster};
 use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
 use super::inodes::Handle;
@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::{ChunkPart, chunk_count, chunk_index, chunk_parts};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::proto::fs::{ChunkBytes, Written};
-use crate::types::{Access, ChunkLayout, Credentials};
+use crate::types::{Access, ChunkLayout, Credentials, Whence};
 
 /// Bytes that `copy_file_range` takes through this mount in one call, if no server has both ends.
 const COPY_SIZE_MAX: u64 = 8 << 20;
@@ -130,7 +130,7 @@ impl<C: Cluster> NativeFs<C> {
     ///
     /// # Errors
     /// `NoSuchOffset` if there are no data up to the end, or `offset` lies behind it.
-    pub async fn seek(self: &Arc<Self>, handle: Handle, offset: u64, target: Seek) -> Result<u64> {
+    pub async fn seek(self: &Arc<Self>, handle: Handle, offset: u64, target: Whence) -> Result<u64> {
         let file = self.inodes.file(handle)?;
         let inode = &file.inode;
         self.flush_inode(inode).await?;
@@ -142,8 +142,8 @@ impl<C: Cluster> NativeFs<C> {
         for index in chunk_index(offset)..chunk_count(size) {
             let start = index * CHUNK_SIZE;
             let found = match (self.locate(inode, index).await?, target) {
-                (None, Seek::Hole) => Some(from),
-                (None, Seek::Data) => None,
+                (None, Whence::Hole) => Some(from),
+                (None, Whence::Data) => None,
                 (Some(chunk), _) => self.cluster.seek(&chunk, from, target).await?,
             };
             match found.map(|found| start + found) {
@@ -153,8 +153,8 @@ impl<C: Cluster> NativeFs<C> {
             }
         }
         match target {
-            Seek::Data => Err(no_such_offset()),
-            Seek::Hole => Ok(size),
+            Whence::Data => Err(no_such_offset()),
+            Whence::Hole => Ok(size),
         }
     }
 

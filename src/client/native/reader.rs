@@ -17,7 +17,7 @@ use super::inode::Inode;
 use crate::error::{ErrorKind, Result};
 use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::Layout;
 use crate::types::ChunkLayout;
 

@@ -12,7 +12,7 @@ use super::fs::NativeFs;
 use super::lock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Attach, Detach, Events, Renew, WaitEvents};
 use crate::types::{Change, Ino, Name};

@@ -14,15 +14,15 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::data::{Cluster, Piece};
+use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::{Flight, Inode};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::chunk_parts;
 use crate::limits;
-use crate::proto::field::Packed;
+use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
-use crate::types::{Attr, ChunkLayout, Credentials};
+use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
 impl<C: Cluster> NativeFs<C> {
     /// Sends what was written to a file so far.
@@ -153,7 +153,7 @@ impl<C: Cluster> NativeFs<C> {
     async fn write_chunks(
         &self,
         layouts: &[ChunkLayout],
-        mut batches: BTreeMap<u64, Vec<Vec<Piece>>>,
+        mut batches: BTreeMap<u64, Vec<Vec<Extent>>>,
     ) -> Result<Vec<ChunkBytes>> {
         let permits = Arc::new(Semaphore::new(limits::CHUNK_CALLS_MAX));
         let mut writes = JoinSet::new();
@@ -200,8 +200,8 @@ fn flight_size(flight: &Flight) -> u64 {
 }
 
 /// Cuts a flight into calls: by chunk, and within one by size.
-fn batches(flight: &[(u64, Bytes)]) -> BTreeMap<u64, Vec<Vec<Piece>>> {
-    let mut batches = BTreeMap::<u64, Vec<Vec<Piece>>>::new();
+fn batches(flight: &[(u64, Bytes)]) -> BTreeMap<u64, Vec<Vec<Extent>>> {
+    let mut batches = BTreeMap::<u64, Vec<Vec<Extent>>>::new();
     let mut room = 0;
     for (offset, data) in flight {
         let mut rest = data.clone();
@@ -218,7 +218,7 @@ fn batches(flight: &[(u64, Bytes)]) -> BTreeMap<u64, Vec<Vec<Piece>>> {
                 let piece = part_data.split_to(room.min(part_data.len()));
                 let length = piece.len();
                 if let Some(call) = calls.last_mut() {
-                    call.push(Piece { offset: at, data: piece });
+                    call.push(Extent { offset: at, data: piece });
                 }
                 room -= length;
                 at += length as u64;
@@ -246,7 +246,7 @@ mod tests {
         let shape: Vec<(u64, Vec<Vec<(u64, usize)>>)> = batches
             .into_iter()
             .map(|(index, calls)| {
-                let sizes = |call: Vec<super::Piece>| {
+                let sizes = |call: Vec<super::Extent>| {
                     call.into_iter().map(|p| (p.offset, p.data.len())).collect()
                 };
                 (index, calls.into_iter().map(sizes).collect())

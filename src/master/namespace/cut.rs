@@ -63,6 +63,7 @@ impl Namespace<'_> {
             for (index, chunk) in chunks {
                 self.txn.delete(CHUNKS, &numbered_key(ino, index));
                 freed += chunk.bytes;
+                self.count_bytes(chunk.bytes, 0, &chunk.replicas)?;
                 let key = ChunkKey { ino, index, incarnation: chunk.incarnation };
                 self.effects.dropped.push(DroppedChunk { key, replicas: chunk.replicas });
             }
@@ -74,7 +75,6 @@ impl Namespace<'_> {
             // The places of the chunks are free; who takes them gets another name.
             contents.incarnation += 1;
             contents.bytes = contents.bytes.saturating_sub(freed);
-            self.count_bytes(freed, 0)?;
         }
         Ok(is_finished)
     }

@@ -1,7 +1,7 @@
 //! Inodes: finding, making, storing, and what is shown of them.
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino};
+use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerUrl};
 
 use super::records::{
     Body, Contents, Directory, INODES, Inode, encode, ino_key, load, save_superblock,
@@ -72,9 +72,18 @@ impl Namespace<'_> {
         self.changed(Change::Attributes(ino));
     }
 
-    /// Counts bytes of contents that came or went.
-    pub(super) fn count_bytes(&mut self, before: u64, after: u64) -> Result<()> {
+    /// Counts bytes of contents that came or went, all of them on the same servers.
+    pub(super) fn count_bytes(
+        &mut self,
+        before: u64,
+        after: u64,
+        replicas: &[ServerUrl],
+    ) -> Result<()> {
         if before != after {
+            for server in replicas {
+                let grown = self.effects.grown.entry(server.clone()).or_default();
+                *grown = grown.saturating_add_unsigned(after).saturating_sub_unsigned(before);
+            }
             let mut superblock = self.view().superblock()?;
             superblock.bytes = superblock.bytes.saturating_sub(before).saturating_add(after);
             save_superblock(self.txn, &superblock);

@@ -242,7 +242,7 @@ impl Namespace<'_> {
         let before = std::mem::replace(&mut chunk.bytes, bytes);
         contents.bytes = contents.bytes.saturating_sub(before).saturating_add(bytes);
         self.save_chunk(key.ino, key.index, &chunk);
-        self.count_bytes(before, bytes)
+        self.count_bytes(before, bytes, &chunk.replicas)
     }
 }
 

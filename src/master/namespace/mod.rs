@@ -38,11 +38,11 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::Txn;
-use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name};
+use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerUrl};
 
 pub use create::CreateOpen;
 pub use layout::{ChunkUse, LayoutPage};
@@ -76,6 +76,8 @@ pub struct Effects {
     /// Chunks that no file refers to any more. To be kept by the caller, in the same transaction,
     /// until the servers have deleted them.
     pub dropped: Vec<DroppedChunk>,
+    /// By how many bytes the chunks on each server grew.
+    pub grown: BTreeMap<ServerUrl, i64>,
 }
 
 /// How much there is in the file system. What room there is only the chunk servers know.

@@ -39,8 +39,9 @@ impl View<'_> {
     /// The value of an extended attribute.
     ///
     /// # Errors
-    /// `OutOfRange` as [`check_name`]; `Stale`; then `NoAttribute` for what the caller may not know
-    /// of, `AccessDenied` for what he may not read; `Unsupported`; `NoAttribute`.
+    /// `BufferTooSmall` (`ERANGE`) for an empty or too long name; `Stale`; then `NoAttribute` for
+    /// what the caller may not know of, `AccessDenied` for what he may not read; `Unsupported`;
+    /// `InvalidArgument` for a bare prefix; `NoAttribute`.
     pub fn getxattr(&self, who: &Credentials, ino: Ino, name: &[u8]) -> Result<Bytes> {
         check_name(name)?;
         let inode = self.inode(ino)?;
@@ -49,10 +50,11 @@ impl View<'_> {
             Ok(Class::Trusted) if !who.is_superuser() => return Err(no_attribute()),
             Ok(Class::User) if !may_have_user_attributes(&inode) => return Err(no_attribute()),
             Ok(Class::Acl(_)) => require_acls(&inode)?,
+            Err(_) if name.starts_with(b"system.") => {}
             Ok(Class::User) | Err(_) => self.permit(who, ino, &inode, Access::READ)?,
             Ok(Class::Trusted | Class::Security) => {}
         }
-        class?;
+        class?.with_suffix(name)?;
         self.find_xattr(ino, name)?.ok_or_else(no_attribute)
     }
 
@@ -96,10 +98,11 @@ impl View<'_> {
                 permit_owner(who, inode)?;
                 self.permit(who, ino, inode, Access::WRITE)?;
             }
+            Err(_) if name.starts_with(b"system.") => {}
             Ok(Class::User) | Err(_) => self.permit(who, ino, inode, Access::WRITE)?,
             Ok(_) => {}
         }
-        class
+        class?.with_suffix(name)
     }
 }
 
@@ -108,8 +111,9 @@ impl Namespace<'_> {
     /// says no more than those is not stored. `mode` does not matter to ACLs.
     ///
     /// # Errors
-    /// As [`check_name`]; `TooBig` over [`limits::XATTR_VALUE_SIZE_MAX`]; `Stale`; `NotPermitted`
-    /// or `AccessDenied` as the table says; `Unsupported`; for an ACL `Unsupported`,
+    /// `BufferTooSmall` (`ERANGE`) for an empty or too long name; `TooBig` over
+    /// [`limits::XATTR_VALUE_SIZE_MAX`]; `Stale`; `NotPermitted` or `AccessDenied` as the table
+    /// says; `Unsupported`; `InvalidArgument` for a bare prefix; for an ACL `Unsupported`,
     /// `InvalidArgument`, or `AccessDenied` for the default ACL of something that is no directory;
     /// `Exists` or `NoAttribute` against `mode`; `NoSpace` over [`limits::XATTR_TOTAL_SIZE_MAX`].
     pub fn setxattr(
@@ -217,25 +221,29 @@ impl Namespace<'_> {
 }
 
 impl Class {
+    /// The prefixes that need a name behind them.
+    const PREFIXES: [(&'static [u8], Self); 3] =
+        [(b"user.", Self::User), (b"trusted.", Self::Trusted), (b"security.", Self::Security)];
+
     /// # Errors
-    /// `Unsupported` for names outside the table, `InvalidArgument` for a bare prefix.
+    /// `Unsupported` for names outside the table.
     fn of(name: &[u8]) -> Result<Self> {
         if let Some(kind) = AclKind::ALL.into_iter().find(|kind| kind.name() == name) {
             return Ok(Self::Acl(kind));
         }
-        let prefixes: [(&[u8], Self); 3] =
-            [(b"user.", Self::User), (b"trusted.", Self::Trusted), (b"security.", Self::Security)];
-        for (prefix, class) in prefixes {
-            match name.strip_prefix(prefix) {
-                Some([]) => {
-                    let message = "the attribute has no name behind its prefix";
-                    return Err(FsError::new(ErrorKind::InvalidArgument, message));
-                }
-                Some(_) => return Ok(class),
-                None => {}
-            }
+        let prefix = Self::PREFIXES.into_iter().find(|(prefix, _)| name.starts_with(prefix));
+        prefix.map(|(_, class)| class).ok_or_else(|| {
+            FsError::new(ErrorKind::Unsupported, "there are no attributes of that kind here")
+        })
+    }
+
+    /// The class, unless the name is a bare prefix, which Linux finds out after the permissions.
+    fn with_suffix(self, name: &[u8]) -> Result<Self> {
+        if Self::PREFIXES.into_iter().any(|(prefix, _)| prefix == name) {
+            let message = "the attribute has no name behind its prefix";
+            return Err(FsError::new(ErrorKind::InvalidArgument, message));
         }
-        Err(FsError::new(ErrorKind::Unsupported, "there are no attributes of that kind here"))
+        Ok(self)
     }
 }
 

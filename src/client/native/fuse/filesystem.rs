@@ -16,11 +16,11 @@ use fuser::{
 
 use super::adapter::Adapter;
 use super::{KERNEL_TTL, convert, listing, who};
-use crate::client::native::data::{Cluster, Seek};
+use crate::client::native::data::Cluster;
 use crate::client::native::{self, Handle, NativeFs};
 use crate::limits;
 use crate::proto::session::LockKind;
-use crate::types::{Access, Cookie, FileKind, SetAttr};
+use crate::types::{Access, Cookie, FileKind, SetAttr, Whence};
 
 /// Largest write, and largest read ahead of a reader, of the kernel, in bytes.
 const REQUEST_SIZE_MAX: u32 = 1 << 20;
@@ -590,8 +590,8 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         reply: ReplyLseek,
     ) {
         let target = match whence {
-            libc::SEEK_DATA => Seek::Data,
-            libc::SEEK_HOLE => Seek::Hole,
+            libc::SEEK_DATA => Whence::Data,
+            libc::SEEK_HOLE => Whence::Hole,
             _ => return reply.error(Errno::EINVAL),
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };

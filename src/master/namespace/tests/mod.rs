@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod contents;
+mod differential;
+mod kernel;
 mod listing;
 mod model;
+mod model_rename;
 mod model_rights;
 mod names;
+mod numbers;
 mod ops;
 mod rights;
 mod sequences;

@@ -171,7 +171,7 @@ pub(super) fn agrees_with_model(store: impl Store, sequence: &[(usize, Op)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_namespace_agrees_with_the_model(sequence in sequences()) {

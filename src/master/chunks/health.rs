@@ -1,0 +1,95 @@
+//! Which chunk servers are alive, and what room they have. The last heartbeat of each is kept over
+//! a restart of the master, so that files can be written at once, before the next one comes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{HEALTH, damaged, to_server};
+use crate::clock::Timestamp;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::store::{TABLE_END, Txn};
+use crate::types::ServerUrl;
+
+/// What a chunk server says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Bytes on its disk.
+    pub total: u64,
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Bytes that its chunks take up.
+    pub held: u64,
+}
+
+/// The servers that send heartbeats, by the time of the last one.
+#[derive(Debug, Default)]
+pub struct Servers(BTreeMap<ServerUrl, (Timestamp, Health)>);
+
+impl Servers {
+    /// Those that sent heartbeats before the master was restarted, as if they did so now.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn load(txn: &dyn Txn, now: Timestamp) -> Result<Self> {
+        let rows = txn.scan(HEALTH, &[], TABLE_END, limits::SERVERS_MAX)?;
+        let read = |(server, health): (bytes::Bytes, bytes::Bytes)| {
+            let health = postcard::from_bytes(&health).map_err(|_| damaged())?;
+            Ok((to_server(&server)?, (now, health)))
+        };
+        rows.into_iter().map(read).collect::<Result<_>>().map(Self)
+    }
+
+    /// Keeps a heartbeat over a restart.
+    pub fn keep(txn: &mut dyn Txn, server: &ServerUrl, health: &Health) {
+        let row = postcard::to_allocvec(health).expect("three numbers have a binary form");
+        txn.put(HEALTH, server.as_str().as_bytes(), &row);
+    }
+
+    /// A heartbeat. Answers whether it is news: the server is new, was silent, or has other room.
+    ///
+    /// # Errors
+    /// `NoSpace` if there are too many servers.
+    pub fn heard(&mut self, server: &ServerUrl, health: Health, now: Timestamp) -> Result<bool> {
+        if self.0.len() >= limits::SERVERS_MAX && !self.0.contains_key(server) {
+            return Err(FsError::new(ErrorKind::NoSpace, "there are too many chunk servers"));
+        }
+        let was_alive = self.is_alive(server, now);
+        let before = self.0.insert(server.clone(), (now, health));
+        if !was_alive {
+            tracing::info!(%server, free = health.free, "the chunk server is there");
+        }
+        Ok(before.is_none_or(|(_, before)| before != health))
+    }
+
+    /// Whether a server can take a new chunk.
+    #[must_use]
+    pub fn has_room(&self, server: &ServerUrl, now: Timestamp) -> bool {
+        self.is_alive(server, now)
+            && self.0.get(server).is_some_and(|(_, h)| h.free >= limits::PLACEMENT_ROOM_MIN)
+    }
+
+    /// Why no server can take a new chunk.
+    #[must_use]
+    pub fn refusal(&self, now: Timestamp) -> FsError {
+        if self.0.keys().any(|server| self.is_alive(server, now)) {
+            return FsError::new(ErrorKind::NoSpace, "all chunk servers are full");
+        }
+        FsError::new(ErrorKind::Unreachable, "no chunk server is alive")
+    }
+
+    /// The room on all live servers together: total and free bytes.
+    #[must_use]
+    pub fn room(&self, now: Timestamp) -> (u64, u64) {
+        let live = self.0.iter().filter(|(server, _)| self.is_alive(server, now));
+        live.fold((0, 0), |(total, free): (u64, u64), (_, (_, health))| {
+            (total.saturating_add(health.total), free.saturating_add(health.free))
+        })
+    }
+
+    fn is_alive(&self, server: &ServerUrl, now: Timestamp) -> bool {
+        let timeout_ms = limits::HEARTBEAT_TIMEOUT.as_millis();
+        self.0.get(server).is_some_and(|(heard, _)| u128::from(now.since_ms(*heard)) < timeout_ms)
+    }
+}

@@ -1,0 +1,76 @@
+//! The accounts of chunks, over a map.
+
+use std::collections::BTreeMap;
+
+use super::{Health, Servers, count, deleted, discard, garbage, not_strays, strays, usage};
+use crate::clock::Timestamp;
+use crate::error::ErrorKind;
+use crate::limits;
+use crate::store::Memory;
+use crate::types::{ChunkKey, DroppedChunk, Ino, ServerUrl};
+
+fn server(port: u16) -> ServerUrl {
+    ServerUrl::new(format!("https://localhost:{port}")).unwrap()
+}
+
+fn key(ino: u64) -> ChunkKey {
+    ChunkKey { ino: Ino(ino), index: 1, incarnation: u64::from(u32::MAX) + ino }
+}
+
+#[test]
+fn garbage_stays_until_its_own_server_has_deleted_it() {
+    let mut store = Memory::new();
+    // One URL is the beginning of the other.
+    let (a, b) = (server(90), server(9001));
+    discard(&mut store, &[DroppedChunk { key: key(1), replicas: vec![a.clone(), b.clone()] }]);
+    discard(&mut store, &[DroppedChunk { key: key(2), replicas: vec![a.clone()] }]);
+    assert_eq!(garbage(&store, &a, 10).unwrap(), [key(1), key(2)]);
+    assert_eq!(garbage(&store, &a, 1).unwrap(), [key(1)]);
+    deleted(&mut store, &a, &[key(1)]);
+    assert_eq!(garbage(&store, &a, 10).unwrap(), [key(2)]);
+    assert_eq!(garbage(&store, &b, 10).unwrap(), [key(1)]);
+}
+
+#[test]
+fn strays_are_deleted_after_a_time_of_grace() {
+    let mut store = Memory::new();
+    let a = server(9001);
+    let grace = u64::try_from(limits::STRAY_GRACE.as_millis()).unwrap();
+    strays(&mut store, &a, &[key(1), key(2)], Timestamp(1000)).unwrap();
+    not_strays(&mut store, &a, &[key(2)]);
+    strays(&mut store, &a, &[key(1)], Timestamp(999 + grace)).unwrap();
+    assert_eq!(garbage(&store, &a, 10).unwrap(), []);
+    strays(&mut store, &a, &[key(1), key(2)], Timestamp(1000 + grace)).unwrap();
+    assert_eq!(garbage(&store, &a, 10).unwrap(), [key(1)]);
+}
+
+#[test]
+fn usage_follows_what_grows_and_shrinks() {
+    let mut store = Memory::new();
+    let (a, b) = (server(9001), server(9002));
+    count(&mut store, &BTreeMap::from([(a.clone(), 10), (b.clone(), 5)])).unwrap();
+    let sizes = count(&mut store, &BTreeMap::from([(a.clone(), -3)])).unwrap();
+    assert_eq!(sizes, [(a.clone(), 7)]);
+    assert_eq!(usage(&store).unwrap(), [(a, 7), (b, 5)]);
+}
+
+#[test]
+fn silent_and_full_servers_get_nothing() {
+    let mut store = Memory::new();
+    let (a, b) = (server(9001), server(9002));
+    let full = Health { total: 100, free: 0, held: 100 };
+    let roomy = Health { total: 1 << 40, free: 1 << 30, held: 7 };
+    let timeout = u64::try_from(limits::HEARTBEAT_TIMEOUT.as_millis()).unwrap();
+    let mut servers = Servers::default();
+    assert_eq!(servers.refusal(Timestamp(0)).kind(), ErrorKind::Unreachable);
+    assert!(servers.heard(&a, full, Timestamp(0)).unwrap());
+    assert_eq!(servers.refusal(Timestamp(0)).kind(), ErrorKind::NoSpace);
+    assert!(servers.heard(&b, roomy, Timestamp(0)).unwrap());
+    assert!(!servers.heard(&b, roomy, Timestamp(1)).unwrap(), "that is no news");
+    assert!(!servers.has_room(&a, Timestamp(1)) && servers.has_room(&b, Timestamp(1)));
+    assert_eq!(servers.room(Timestamp(1)), ((1 << 40) + 100, 1 << 30));
+    assert!(!servers.has_room(&b, Timestamp(1 + timeout)));
+    Servers::keep(&mut store, &b, &roomy);
+    let restarted = Servers::load(&store, Timestamp(5)).unwrap();
+    assert!(restarted.has_room(&b, Timestamp(6)));
+}

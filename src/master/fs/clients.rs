@@ -1,0 +1,132 @@
+//! Sessions, events and locks of clients.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{FileSystem, lock};
+use crate::clock::{self, Timestamp};
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::master::sessions::Sessions;
+use crate::proto::Packed;
+use crate::proto::fs::SessionId;
+use crate::proto::session::{
+    Attach, Detach, Events, GetLock, Lock, LockKind, Renew, Session, SetLock, WaitEvents,
+};
+use crate::proto::values::Done;
+use crate::store::{Store, TABLE_END, Table};
+
+/// Session (64 bits, big-endian) → what its client is known by.
+const SESSIONS: Table = Table("session");
+
+/// The table of this module.
+pub(super) const TABLES: [Table; 1] = [SESSIONS];
+
+/// The sessions that were there when the master ended: they go on, and have a whole lease to say
+/// what they hold.
+pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Sessions> {
+    let mut sessions = Sessions::new(lease);
+    let rows = store.read(|txn| txn.scan(SESSIONS, &[], TABLE_END, limits::SESSIONS_MAX))?;
+    for (id, client) in rows {
+        let damaged = |_| FsError::new(ErrorKind::Corrupt, "the table of sessions is damaged");
+        let id = u64::from_be_bytes(id.as_ref().try_into().map_err(damaged)?);
+        sessions.attach(id, &String::from_utf8_lossy(&client), now)?;
+    }
+    Ok(sessions)
+}
+
+/// A number that nobody can guess.
+pub(super) fn random_number() -> Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+impl FileSystem {
+    pub(super) fn attach(&self, call: Attach) -> Result<Packed<Session>> {
+        let client = String::from_utf8_lossy(&call.client);
+        let client: String = client.chars().flat_map(char::escape_default).collect();
+        let client = &client[..client.len().min(limits::CLIENT_NAME_SIZE_MAX)];
+        // 63 bits, as numbers have on the wire; 0 is nobody.
+        let id = (random_number()? >> 1).max(1);
+        // Whoever attaches has nothing cached, so what was before is no news.
+        let last_event = self.events.last();
+        lock(&self.sessions).attach(id, client, clock::uptime())?;
+        let kept = self.store.write(|txn| {
+            txn.put(SESSIONS, &id.to_be_bytes(), client.as_bytes());
+            Ok(())
+        });
+        if let Err(error) = kept {
+            lock(&self.sessions).detach(id);
+            return Err(error);
+        }
+        tracing::info!(client, "a client attached");
+        let lease_ms = lock(&self.sessions).lease_ms();
+        Ok(Packed(Session { id, lease_ms, last_event }))
+    }
+
+    pub(super) fn renew(&self, call: Renew) -> Result<Done> {
+        lock(&self.sessions).renew(call.session, &call.open.0, clock::uptime()).map(|()| Done)
+    }
+
+    pub(super) fn detach(&self, call: Detach) -> Result<Done> {
+        if lock(&self.sessions).detach(call.session) {
+            self.forget_session(call.session)?;
+        }
+        Ok(Done)
+    }
+
+    /// Ends the sessions whose lease is over.
+    pub(super) fn expire_sessions(&self) -> Result<()> {
+        let expired = lock(&self.sessions).expire(clock::uptime());
+        for (session, client) in expired {
+            tracing::warn!(client, "a client did not renew its session: its locks are free");
+            self.forget_session(session)?;
+        }
+        Ok(())
+    }
+
+    fn forget_session(&self, session: SessionId) -> Result<()> {
+        self.locks.release(session)?;
+        self.store.write(|txn| {
+            txn.delete(SESSIONS, &session.to_be_bytes());
+            Ok(())
+        })
+    }
+
+    pub(super) async fn wait_events(self: Arc<Self>, call: WaitEvents) -> Result<Packed<Events>> {
+        let WaitEvents { session, after, wait_ms } = call;
+        lock(&self.sessions).check(session)?;
+        let wait = Duration::from_millis(wait_ms);
+        let events = self.events.wait(session, after, wait).await;
+        Ok(Packed(events))
+    }
+
+    pub(super) async fn setlk(self: Arc<Self>, call: SetLock) -> Result<bool> {
+        let SetLock { session, ino, lock: Packed(wanted), wait_ms } = call;
+        self.check_lockable(session, ino, &wanted)?;
+        let wait = Duration::from_millis(wait_ms);
+        self.locks.set((session, ino, wanted), wait, || lock(&self.sessions).check(session)).await
+    }
+
+    pub(super) fn getlk(&self, call: GetLock) -> Result<Packed<Option<Lock>>> {
+        let GetLock { session, ino, lock: Packed(wanted) } = call;
+        self.check_lockable(session, ino, &wanted)?;
+        self.locks.conflict(session, ino, wanted).map(Packed)
+    }
+
+    fn check_lockable(
+        &self,
+        session: SessionId,
+        ino: crate::types::Ino,
+        lock: &Lock,
+    ) -> Result<()> {
+        super::lock(&self.sessions).check(session)?;
+        if lock.kind != LockKind::Unlock {
+            self.look(|view| view.getattr(ino))?;
+        }
+        Ok(())
+    }
+}

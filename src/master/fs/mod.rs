@@ -1,0 +1,183 @@
+//! The native file system's service: every method is decoded, becomes one transaction on the
+//! namespace, is told to those who have cached what it changed, and is answered.
+//!
+//! * [`methods`] offers the methods; [`names`], [`attributes`], [`contents`] carry out `fs.*`;
+//!   [`clients`] is about sessions, events and locks, [`servers`] about chunk servers.
+//! * [`place`] finds servers for new chunks; [`reaper`] frees what nobody has open any more.
+//!
+//! # Orders
+//!
+//! The store has one writer at a time. Inside a transaction only the lock on the sessions may be
+//! taken; the state of [`Master`] and the locks of clients are taken before or after. No lock is
+//! held over an await. A hold on an inode is noted before the transaction that opens it commits,
+//! and the reaper asks inside of its own: so no inode goes between being opened and being held.
+
+mod attributes;
+mod clients;
+mod contents;
+mod methods;
+mod names;
+mod place;
+mod reaper;
+mod servers;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{self, Timestamp};
+use crate::error::Result;
+use crate::limits;
+use crate::master::chunks::{self, Servers};
+use crate::master::events::EventLog;
+use crate::master::lock_table::{self, LockTable};
+use crate::master::namespace::{self, Effects, Namespace, RootAttr, View};
+use crate::master::service::Master;
+use crate::master::sessions::Sessions;
+use crate::proto::fs::SessionId;
+use crate::store::{Store, Table};
+use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
+
+pub use reaper::reap_periodically;
+
+/// The root directory of a new file system.
+///
+/// Everybody may make files in it, and only the owner of a name may take it away, as in `/tmp`: the
+/// master does not know who will mount it, and whoever does must be able to write without first
+/// asking a superuser. A superuser who wants it otherwise changes owner and mode once, on any mount.
+const ROOT: RootAttr = RootAttr { mode: 0o1777, uid: 0, gid: 0 };
+
+/// Every table of the file system.
+#[must_use]
+pub fn tables() -> Vec<Table> {
+    let tables = namespace::TABLES.into_iter().chain(chunks::TABLES).chain(lock_table::TABLES);
+    tables.chain(clients::TABLES).collect()
+}
+
+/// The file system behind its methods.
+pub struct FileSystem {
+    master: Arc<Master>,
+    store: Arc<Store>,
+    sessions: Mutex<Sessions>,
+    events: EventLog,
+    locks: LockTable,
+    servers: Mutex<Servers>,
+    /// Inodes without a name, and since when, by [`clock::uptime`].
+    orphans: Mutex<BTreeMap<Ino, Timestamp>>,
+}
+
+/// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
+/// is not told of these again.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    session: SessionId,
+    known: &'a [Ino],
+}
+
+impl Origin<'_> {
+    /// The session that need not be told of a change.
+    fn knows(&self, change: &Change) -> SessionId {
+        let (Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _)) = change;
+        if self.known.contains(ino) { self.session } else { 0 }
+    }
+}
+
+impl FileSystem {
+    /// Opens the file system in the master's store, and makes it if there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, and what the store says.
+    pub fn start(master: &Arc<Master>, lease: Duration) -> Result<Arc<Self>> {
+        let store = Arc::clone(master.store());
+        format(&store)?;
+        let now = clock::uptime();
+        let sessions = clients::load(&store, lease, now)?;
+        let locks = LockTable::open(Arc::clone(&store))?;
+        for session in locks.holders() {
+            if sessions.check(session).is_err() {
+                locks.release(session)?;
+            }
+        }
+        master.state().set_native(store.read(chunks::usage)?)?;
+        let servers = store.read(|txn| Servers::load(txn, now))?;
+        let orphans = reaper::load(&store, now)?;
+        Ok(Arc::new(Self {
+            master: Arc::clone(master),
+            store,
+            sessions: Mutex::new(sessions),
+            events: EventLog::new(limits::EVENTS_MAX, clock::now()),
+            locks,
+            servers: Mutex::new(servers),
+            orphans: Mutex::new(orphans),
+        }))
+    }
+
+    /// Answers a question from one moment of the namespace.
+    fn look<T>(&self, question: impl FnOnce(View<'_>) -> Result<T>) -> Result<T> {
+        self.store.read(|txn| question(View::new(txn)))
+    }
+
+    /// Makes a change of the namespace as one transaction, and tells of it.
+    fn change<T>(
+        &self,
+        origin: Origin<'_>,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let now = FileTime::from(clock::now_system());
+        let (value, effects, sizes) = self.store.write(|txn| {
+            let mut namespace = Namespace::new(txn, now);
+            let value = work(&mut namespace)?;
+            let effects = namespace.into_effects();
+            chunks::discard(txn, &effects.dropped);
+            let sizes = chunks::count(txn, &effects.grown)?;
+            Ok((value, effects, sizes))
+        })?;
+        self.publish(effects, sizes, origin);
+        Ok(value)
+    }
+
+    /// What has to follow a commit. The commit itself is done, and so is the call.
+    fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin<'_>) {
+        let told = |change: Change| {
+            let knows = origin.knows(&change);
+            (change, knows)
+        };
+        self.events.publish(effects.changes.into_iter().map(told));
+        if !effects.orphaned.is_empty() {
+            let now = clock::uptime();
+            lock(&self.orphans).extend(effects.orphaned.into_iter().map(|ino| (ino, now)));
+        }
+        if sizes.is_empty() && effects.dropped.is_empty() {
+            return;
+        }
+        let mut state = self.master.state();
+        if let Err(error) = state.set_native(sizes) {
+            tracing::warn!("the sizes of the chunk servers are behind: {error}");
+        }
+        for chunk in effects.dropped {
+            state.settle_chunk(&placement_key(&chunk.key), None);
+        }
+    }
+}
+
+/// A chunk's name in the placement, which knows files by their keys.
+fn placement_key(key: &crate::types::ChunkKey) -> Key {
+    Key::new(key.to_string()).expect("three numbers are shorter than a path")
+}
+
+fn format(store: &Store) -> Result<()> {
+    if store.read(|txn| View::new(txn).is_formatted())? {
+        return Ok(());
+    }
+    // Another number for every file system, so that no inode of one is taken for another's.
+    let generation = u32::try_from(clients::random_number()? & u64::from(u32::MAX));
+    let generation = generation.expect("32 bits are left");
+    let now = FileTime::from(clock::now_system());
+    store.write(|txn| Namespace::new(txn, now).format(generation, ROOT))?;
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves no half-made change behind: what these protect changes in single steps.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

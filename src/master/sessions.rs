@@ -1,0 +1,240 @@
+//! The sessions of clients: who is there, until when, and what each may hold open. Pure: times are
+//! arguments, in milliseconds of a clock that never jumps.
+//!
+//! # When an orphan may go
+//!
+//! An inode without a name is freed when no session *can* hold it. What a session holds, the master
+//! knows from two sides: it has opened the inode for it, or the session names it when it is renewed.
+//! An entry goes when two renewals in a row do not name it: the first one may have been written
+//! before the answer that opened the inode arrived, but not the second, which was sent after the
+//! first was answered. And every session must have been renewed once after the inode became an
+//! orphan, since after a restart of the master only the renewals tell what is open.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::proto::fs::SessionId;
+use crate::types::Ino;
+
+/// Renewals in a row without an inode's name that end a hold.
+const SILENT_RENEWALS: u8 = 2;
+
+/// All sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    lease_ms: u64,
+    live: BTreeMap<SessionId, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    client: String,
+    renewed: Timestamp,
+    /// Whether `renewed` is the time of a renewal and not that of the beginning.
+    has_told: bool,
+    /// What it may hold open, and how many more renewals may be silent about it.
+    held: HashMap<Ino, u8>,
+}
+
+impl Sessions {
+    /// None yet; each will last `lease` after its last renewal.
+    #[must_use]
+    pub fn new(lease: Duration) -> Self {
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Self { lease_ms, live: BTreeMap::new() }
+    }
+
+    /// How long a session lasts after its last renewal, in milliseconds.
+    #[must_use]
+    pub fn lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
+    /// Begins a session with this number; one that is there goes on, as if renewed.
+    ///
+    /// # Errors
+    /// `TooManyOpen` if there are too many.
+    pub fn attach(&mut self, id: SessionId, client: &str, now: Timestamp) -> Result<()> {
+        if self.live.len() >= limits::SESSIONS_MAX && !self.live.contains_key(&id) {
+            let message = format!("there are {} sessions, and no room for more", self.live.len());
+            return Err(FsError::new(ErrorKind::TooManyOpen, message));
+        }
+        let session = Session {
+            client: client.to_owned(),
+            renewed: now,
+            has_told: false,
+            held: HashMap::new(),
+        };
+        self.live.insert(id, session);
+        Ok(())
+    }
+
+    /// Keeps a session alive; it names what it holds open.
+    ///
+    /// # Errors
+    /// `BadHandle` if there is no such session; `TooManyOpen` if it holds too much.
+    pub fn renew(&mut self, id: SessionId, open: &[Ino], now: Timestamp) -> Result<()> {
+        let session = self.session(id)?;
+        if open.len() > limits::OPEN_INODES_MAX {
+            return Err(too_many_open());
+        }
+        session.renewed = now;
+        session.has_told = true;
+        session.held.retain(|_, silence| {
+            *silence -= 1;
+            *silence > 0
+        });
+        session.held.extend(open.iter().map(|ino| (*ino, SILENT_RENEWALS)));
+        Ok(())
+    }
+
+    /// Ends a session. Answers whether there was one.
+    pub fn detach(&mut self, id: SessionId) -> bool {
+        self.live.remove(&id).is_some()
+    }
+
+    /// Ends the sessions whose lease is over, and answers their numbers and clients.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<(SessionId, String)> {
+        let lease_ms = self.lease_ms;
+        self.live
+            .extract_if(.., |_, session| now.since_ms(session.renewed) > lease_ms)
+            .map(|(id, session)| (id, session.client))
+            .collect()
+    }
+
+    /// Checks that there is such a session.
+    ///
+    /// # Errors
+    /// `BadHandle` if not.
+    pub fn check(&self, id: SessionId) -> Result<()> {
+        if self.live.contains_key(&id) { Ok(()) } else { Err(unknown()) }
+    }
+
+    /// Checks that a session can open one more inode; session 0, which is nobody, can.
+    ///
+    /// # Errors
+    /// `BadHandle` if there is no such session; `TooManyOpen` if it holds too much.
+    pub fn check_opener(&mut self, id: SessionId) -> Result<()> {
+        if id != 0 && self.session(id)?.held.len() >= limits::OPEN_INODES_MAX {
+            return Err(too_many_open());
+        }
+        Ok(())
+    }
+
+    /// Notes that a session opens an inode. Session 0 is nobody, and holds nothing.
+    ///
+    /// # Errors
+    /// `BadHandle` if there is no such session; `TooManyOpen` if it holds too much.
+    pub fn opened(&mut self, id: SessionId, ino: Ino) -> Result<()> {
+        if id == 0 {
+            return Ok(());
+        }
+        let session = self.session(id)?;
+        if session.held.len() >= limits::OPEN_INODES_MAX && !session.held.contains_key(&ino) {
+            return Err(too_many_open());
+        }
+        session.held.insert(ino, SILENT_RENEWALS);
+        Ok(())
+    }
+
+    /// Whether some session may hold an inode that is an orphan since `orphaned`.
+    #[must_use]
+    pub fn may_hold(&self, ino: Ino, orphaned: Timestamp) -> bool {
+        self.live.values().any(|session| {
+            let has_told_since = session.has_told && session.renewed > orphaned;
+            !has_told_since || session.held.contains_key(&ino)
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    fn session(&mut self, id: SessionId) -> Result<&mut Session> {
+        self.live.get_mut(&id).ok_or_else(unknown)
+    }
+}
+
+fn unknown() -> FsError {
+    FsError::new(ErrorKind::BadHandle, "the session is over; a new one must be attached")
+}
+
+fn too_many_open() -> FsError {
+    let message = format!("a session can have {} files open", limits::OPEN_INODES_MAX);
+    FsError::new(ErrorKind::TooManyOpen, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Sessions;
+    use crate::clock::Timestamp;
+    use crate::error::ErrorKind;
+    use crate::types::Ino;
+
+    const INO: Ino = Ino(7);
+
+    fn with_sessions(ids: &[u64]) -> Sessions {
+        let mut sessions = Sessions::new(Duration::from_millis(100));
+        ids.iter().for_each(|id| sessions.attach(*id, "test", Timestamp(0)).unwrap());
+        sessions
+    }
+
+    #[test]
+    fn an_orphan_waits_until_every_session_has_been_silent_about_it() {
+        let mut sessions = with_sessions(&[1, 2]);
+        let orphaned = Timestamp(10);
+        sessions.renew(1, &[], Timestamp(20)).unwrap();
+        assert!(sessions.may_hold(INO, orphaned), "the other one has said nothing yet");
+        sessions.renew(2, &[INO], Timestamp(20)).unwrap();
+        assert!(sessions.may_hold(INO, orphaned));
+        sessions.renew(2, &[], Timestamp(30)).unwrap();
+        assert!(sessions.may_hold(INO, orphaned), "once is not enough");
+        sessions.renew(2, &[], Timestamp(40)).unwrap();
+        assert!(!sessions.may_hold(INO, orphaned));
+    }
+
+    #[test]
+    fn a_renewal_that_was_under_way_does_not_end_a_new_hold() {
+        let mut sessions = with_sessions(&[1]);
+        sessions.opened(1, INO).unwrap();
+        sessions.renew(1, &[], Timestamp(20)).unwrap();
+        assert!(sessions.may_hold(INO, Timestamp(10)));
+        sessions.renew(1, &[INO], Timestamp(30)).unwrap();
+        sessions.renew(1, &[], Timestamp(40)).unwrap();
+        sessions.renew(1, &[], Timestamp(50)).unwrap();
+        assert!(!sessions.may_hold(INO, Timestamp(10)));
+    }
+
+    #[test]
+    fn sessions_end_when_they_are_not_renewed() {
+        let mut sessions = with_sessions(&[1, 2]);
+        sessions.renew(2, &[INO], Timestamp(60)).unwrap();
+        assert!(sessions.expire(Timestamp(100)).is_empty());
+        assert_eq!(sessions.expire(Timestamp(101)), [(1, "test".to_owned())]);
+        assert_eq!(sessions.check(1).unwrap_err().kind(), ErrorKind::BadHandle);
+        assert!(sessions.check(2).is_ok() && sessions.may_hold(INO, Timestamp(0)));
+        assert!(sessions.detach(2) && !sessions.detach(2));
+        assert!(sessions.is_empty() && !sessions.may_hold(INO, Timestamp(0)));
+    }
+
+    #[test]
+    fn session_0_holds_nothing() {
+        let mut sessions = with_sessions(&[]);
+        sessions.opened(0, INO).unwrap();
+        assert!(!sessions.may_hold(INO, Timestamp(0)));
+        assert!(sessions.opened(3, INO).is_err());
+    }
+}
