@@ -74,7 +74,7 @@ impl Mount {
         };
         let data = Bytes::copy_from_slice(contents);
         let written = self.memory.write(handle, 0, data, false).await;
-        self.close(handle).await.and(written)
+        self.close(handle).await.and(written.map(drop))
     }
 
     async fn read(&self, path: &str) -> Result<Bytes> {
