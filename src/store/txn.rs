@@ -35,3 +35,9 @@ pub trait Txn {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>>;
 }
+
+/// Greater than every key: the end of a scan over a whole table.
+///
+/// Keys of clients have at most [`crate::limits::KEY_SIZE_MAX`] bytes, and the tables put less
+/// than the difference around them.
+pub const TABLE_END: &[u8] = &[0xff; crate::limits::KEY_SIZE_MAX + 64];

@@ -1,0 +1,379 @@
+//! The contents of a chunk server: a hash table whose large values are in files.
+//!
+//! A value is written to its file before the index names it, so a crash leaves at most a file that
+//! nothing refers to. The file of a value that was replaced is deleted only when the log that
+//! says so is on the disk. Files are written and read without the lock on the index: a large `put`
+//! keeps no `get` waiting.
+//!
+//! Lock order: `syncing`, then `pinned`, then one of `index` and `loose`; never two of the last.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::task::block_in_place;
+
+use crate::chunk::index::{self, Index, Place, Stored};
+use crate::chunk::values::{self, Values};
+use crate::clock::Timestamp;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::proto::classic::Entry;
+use crate::store::table::Counts;
+use crate::store::{DataDir, Store, dump};
+use crate::types::{Key, StoredValue, ValueKind};
+
+/// The role, in the data directory's marker and in dumps.
+pub const ROLE: &str = "chunk";
+
+/// How often an operation starts again because another one changed the entry in between. Each time
+/// somebody else got on, so this is never reached by chance.
+const ATTEMPTS_MAX: usize = 1000;
+
+/// The contents. All calls may take the disk's time.
+pub struct Contents {
+    index: Mutex<Index>,
+    values: Values,
+    store: Arc<Store>,
+    /// Files that are not fully in order yet.
+    loose: Mutex<Loose>,
+    /// Held during a sync; those who wait find their work done.
+    syncing: Mutex<()>,
+    /// Read-locked while files of one moment of the index must not go.
+    pinned: RwLock<()>,
+}
+
+#[derive(Default)]
+struct Loose {
+    /// Written, perhaps not on the disk.
+    unsynced: Vec<u64>,
+    /// Replaced, to be deleted when the log is on the disk.
+    replaced: Vec<u64>,
+}
+
+/// One entry of a dump.
+#[derive(Serialize, Deserialize)]
+struct DumpRow {
+    key: Key,
+    kind: ValueKind,
+    expires: Timestamp,
+    bytes: Bytes,
+}
+
+impl Contents {
+    /// Opens the contents in a data directory: what an earlier process acknowledged is on the disk
+    /// when this returns, what it left over is gone, and what has expired is gone.
+    ///
+    /// # Errors
+    /// `Corrupt` if the index is damaged, and what the disk says.
+    pub fn open(dir: &DataDir, backup_every: u64, now: Timestamp) -> Result<Self> {
+        let index = Index::open(dir, backup_every)?;
+        values::sync_disk(dir.path())?;
+        let used = index.files()?;
+        let values = Values::open(dir.values()?, |id| used.contains(&id))?;
+        let store = Arc::clone(index.store());
+        let contents = Self {
+            index: Mutex::new(index),
+            values,
+            store,
+            loose: Mutex::default(),
+            syncing: Mutex::default(),
+            pinned: RwLock::default(),
+        };
+        while contents.sweep(now)? {}
+        Ok(contents)
+    }
+
+    /// The value under a key. One that has expired is dropped.
+    ///
+    /// # Errors
+    /// `Corrupt` if the stored bytes are not those that were put, and what the disk says.
+    pub fn get(&self, key: &Key, now: Timestamp) -> Result<Option<Entry>> {
+        Ok(self.find(key, now)?.map(|(stored, value)| {
+            let ttl_s = stored.expires.since_ms(now) / 1000;
+            Entry { value, ttl_s }
+        }))
+    }
+
+    /// Stores a value for `ttl_s` seconds, or deletes the key if that is not above 0.
+    ///
+    /// # Errors
+    /// `NoSpace` if the disk is full, and what it says; nothing has changed then.
+    pub fn put(&self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
+        let Some(new) = self.prepare(value, ttl_s, now)? else { return self.delete(key) };
+        let put = self.index().put(key, &new);
+        self.release(put.inspect_err(|error| self.discard_after(&new, error))?);
+        Ok(())
+    }
+
+    /// [`Contents::put`], if the key holds exactly `expected`; says whether it did.
+    ///
+    /// # Errors
+    /// As [`Contents::put`] and [`Contents::get`].
+    pub fn replace(
+        &self,
+        key: &Key,
+        expected: Option<&StoredValue>,
+        (value, ttl_s): (StoredValue, i64),
+        now: Timestamp,
+    ) -> Result<bool> {
+        let new = self.prepare(value, ttl_s, now)?;
+        let replaced = self.replace_prepared(key, expected, new.as_ref(), now);
+        match (&new, &replaced) {
+            (Some(new), Ok(false)) => self.discard(new),
+            (Some(new), Err(error)) => self.discard_after(new, error),
+            _ => {}
+        }
+        replaced
+    }
+
+    fn replace_prepared(
+        &self,
+        key: &Key,
+        expected: Option<&StoredValue>,
+        new: Option<&Stored>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (seen, found) = self.find(key, now)?.unzip();
+            if found.as_ref() != expected {
+                return Ok(false);
+            }
+            let mut index = self.index();
+            // The value was compared without the lock; it is still this one if its record is.
+            if index.get(key)?.filter(|stored| stored.expires > now) != seen {
+                continue;
+            }
+            let old = match new {
+                Some(new) => index.put(key, new)?,
+                None => index.remove(key)?,
+            };
+            drop(index);
+            self.release(old);
+            return Ok(true);
+        }
+        Err(FsError::new(ErrorKind::Busy, format!("{key} changes all the time")))
+    }
+
+    /// Returns when everything acknowledged before the call is on the disk, and deletes the files
+    /// that are not needed any more.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the disk failed, now or before.
+    pub fn sync(&self) -> Result<()> {
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Loose { unsynced, replaced } = std::mem::take(&mut *self.loose());
+        let gone: HashSet<u64> = replaced.iter().copied().collect();
+        let ids: Vec<u64> = unsynced.iter().copied().filter(|id| !gone.contains(id)).collect();
+        if let Err(error) = self.values.sync(&ids) {
+            return Err(self.store.refuse_writes(format!("cannot sync contents: {error}")));
+        }
+        if let Err(error) = self.store.sync() {
+            let mut loose = self.loose();
+            loose.unsynced.extend(unsynced);
+            loose.replaced.extend(replaced);
+            return Err(error);
+        }
+        match self.pinned.try_write() {
+            Ok(_) => replaced.into_iter().for_each(|id| self.values.delete(id)),
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
+                self.loose().replaced.extend(replaced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes some entries that have expired. Says whether there may be more.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn sweep(&self, now: Timestamp) -> Result<bool> {
+        let removed = self.index().remove_expired(now)?;
+        let any = !removed.is_empty();
+        removed.into_iter().for_each(|old| self.release(Some(old)));
+        Ok(any)
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn counts(&self) -> Result<Counts> {
+        self.index().counts()
+    }
+
+    /// Some entries with keys greater than `after`, each with its value as far as it can be read.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn page(&self, after: Option<&Key>) -> Result<Vec<(Key, Stored, Result<StoredValue>)>> {
+        let page = self.index().page(after)?;
+        let row = |(key, stored): (Key, Stored)| {
+            let value = self.read(&stored);
+            (key, stored, value)
+        };
+        Ok(page.into_iter().map(row).collect())
+    }
+
+    /// Writes a dump of this moment.
+    ///
+    /// # Errors
+    /// `Corrupt` if a value is damaged, and what the disk says; the file is as before then.
+    pub fn write_dump(&self, path: &Path) -> Result<()> {
+        let _pinned = self.pinned.read().unwrap_or_else(PoisonError::into_inner);
+        let moment = self.index().snapshot()?;
+        dump::write(path, ROLE, |dump| {
+            moment.read(|txn| {
+                index::for_each(txn, |key, stored| {
+                    let StoredValue { kind, bytes } =
+                        self.read(stored).map_err(|error| error.context(key))?;
+                    dump.row(&DumpRow { key: key.clone(), kind, expires: stored.expires, bytes })
+                })
+            })
+        })
+    }
+
+    /// Puts the entries of a dump in the place of all entries.
+    ///
+    /// # Errors
+    /// `NotFound` or `Corrupt` about the file, and what the disk says; nothing has changed then.
+    pub fn load(&self, path: &Path) -> Result<()> {
+        let mut entries = Vec::new();
+        let loaded = dump::read(path, ROLE, |row: DumpRow| {
+            let value = StoredValue { kind: row.kind, bytes: row.bytes };
+            entries.push((row.key, self.store_value(value, row.expires)?));
+            Ok(())
+        });
+        let replaced = loaded.and_then(|()| self.index().replace_all(&entries));
+        match replaced {
+            Ok(old) => {
+                self.loose().replaced.extend(old);
+                Ok(())
+            }
+            Err(error) => {
+                entries.iter().for_each(|(_, stored)| self.discard_after(stored, &error));
+                Err(error)
+            }
+        }
+    }
+
+    /// The record and the value under a key, unless it has expired.
+    fn find(&self, key: &Key, now: Timestamp) -> Result<Option<(Stored, StoredValue)>> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(stored) = self.index().get(key)? else { return Ok(None) };
+            if stored.expires <= now {
+                // It is gone either way; that a full disk keeps its row is no error of the
+                // caller's.
+                if let Err(error) = self.delete_expired(key, now) {
+                    tracing::warn!("an expired entry stays: {error}");
+                }
+                return Ok(None);
+            }
+            match self.read(&stored) {
+                Ok(value) => return Ok(Some((stored, value))),
+                // Replaced, and its file deleted, since the index was asked: ask again.
+                Err(_) if self.index().get(key)?.as_ref() != Some(&stored) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let message = format!("the file with the contents of {key} is missing");
+                    return Err(FsError::new(ErrorKind::Corrupt, message));
+                }
+                Err(error) => return Err(error.context(format!("the contents of {key}"))),
+            }
+        }
+        Err(FsError::new(ErrorKind::Busy, format!("{key} changes all the time")))
+    }
+
+    fn read(&self, stored: &Stored) -> Result<StoredValue> {
+        let bytes = match &stored.place {
+            Place::Inline(bytes) => bytes.clone(),
+            Place::File(file) => block_in_place(|| self.values.read(file))?,
+        };
+        Ok(StoredValue { kind: stored.kind, bytes })
+    }
+
+    /// Brings a value to its place; `None` if it is to be deleted.
+    fn prepare(&self, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<Option<Stored>> {
+        let Ok(ttl_s @ 1..) = u64::try_from(ttl_s) else { return Ok(None) };
+        let expires = now.plus_seconds(ttl_s.min(limits::TTL_MAX_S));
+        self.store_value(value, expires).map(Some)
+    }
+
+    fn store_value(&self, value: StoredValue, expires: Timestamp) -> Result<Stored> {
+        let StoredValue { kind, bytes } = value;
+        self.make_room(bytes.len())?;
+        let place = if bytes.len() <= limits::INLINE_VALUE_MAX {
+            Place::Inline(bytes)
+        } else {
+            let file = self.values.write(&bytes)?;
+            self.loose().unsynced.push(file.id);
+            Place::File(file)
+        };
+        Ok(Stored { kind, place, expires })
+    }
+
+    /// Checks that there is room for a value. Room that replaced values take counts as free: they
+    /// are deleted if need be.
+    fn make_room(&self, size: usize) -> Result<()> {
+        let wanted = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(limits::DISK_RESERVE);
+        let checked = self.store.check_room(wanted);
+        if checked.is_ok() || self.loose().replaced.is_empty() {
+            return checked;
+        }
+        self.sync()?;
+        self.store.check_room(wanted)
+    }
+
+    fn delete(&self, key: &Key) -> Result<()> {
+        let old = self.index().remove(key)?;
+        self.release(old);
+        Ok(())
+    }
+
+    fn delete_expired(&self, key: &Key, now: Timestamp) -> Result<()> {
+        let mut index = self.index();
+        // It may have been put anew since.
+        if index.get(key)?.is_none_or(|stored| stored.expires > now) {
+            return Ok(());
+        }
+        let old = index.remove(key)?;
+        drop(index);
+        self.release(old);
+        Ok(())
+    }
+
+    /// The file of a record that the index has no more may go, when the log is on the disk.
+    fn release(&self, old: Option<Stored>) {
+        if let Some(file) = old.as_ref().and_then(Stored::file) {
+            self.loose().replaced.push(file.id);
+        }
+    }
+
+    /// The file of a record that never came into the index goes at once.
+    fn discard(&self, new: &Stored) {
+        if let Some(file) = new.file() {
+            self.loose().unsynced.retain(|id| *id != file.id);
+            self.values.delete(file.id);
+        }
+    }
+
+    /// [`Contents::discard`] after a failure, if it is certain that the index does not have it.
+    fn discard_after(&self, new: &Stored, error: &FsError) {
+        if error.kind() != ErrorKind::ReadOnly {
+            self.discard(new);
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic leaves no half-made change behind: changes are made in the store, as a whole.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn loose(&self) -> MutexGuard<'_, Loose> {
+        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The index of a chunk server: key → value, or the file that holds it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::values::ValueFile;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::store::logged::{LOG, LoggedSnapshot, clear};
+use crate::store::table::{self, Counts};
+use crate::store::{DataDir, HashTable, Logged, Record, Store, Txn};
+use crate::types::{Key, ValueKind};
+
+/// Entries that a sweep or a scan handles at a time.
+const PAGE_SIZE: usize = 256;
+
+/// What is known of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The XML-RPC type.
+    pub kind: ValueKind,
+    /// Where its bytes are.
+    pub place: Place,
+    /// When it is gone.
+    pub expires: Timestamp,
+}
+
+/// Where the bytes of a value are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// Here; at most [`crate::limits::INLINE_VALUE_MAX`] of them.
+    Inline(Bytes),
+    /// In a file.
+    File(ValueFile),
+}
+
+impl Stored {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&ValueFile> {
+        match &self.place {
+            Place::Inline(_) => None,
+            Place::File(file) => Some(file),
+        }
+    }
+}
+
+impl Record for Stored {
+    fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    fn size(&self) -> u64 {
+        match &self.place {
+            Place::Inline(bytes) => bytes.len().try_into().unwrap_or(u64::MAX),
+            Place::File(file) => file.size,
+        }
+    }
+}
+
+type Entries = HashTable<Stored>;
+
+/// The index. Every change is one update, logged before it is applied.
+pub struct Index {
+    logged: Logged,
+}
+
+impl Index {
+    /// Opens the index in a data directory.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, and what the disk says.
+    pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
+        let tables = [table::TABLES.as_slice(), &[LOG]].concat();
+        let store = Arc::new(Store::open(&dir.store(), &tables)?);
+        Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        self.logged.store()
+    }
+
+    /// What is known of the value under a key, expired or not.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn get(&self, key: &Key) -> Result<Option<Stored>> {
+        self.logged.read(|txn| Entries::get(txn, key))
+    }
+
+    /// Stores, and returns what was there.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn put(&mut self, key: &Key, stored: &Stored) -> Result<Option<Stored>> {
+        self.logged.write(|txn| Entries::put(txn, key, stored))
+    }
+
+    /// Deletes, and returns what was there.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn remove(&mut self, key: &Key) -> Result<Option<Stored>> {
+        self.logged.write(|txn| Entries::remove(txn, key))
+    }
+
+    /// Deletes some entries that have expired and returns them.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn remove_expired(&mut self, now: Timestamp) -> Result<Vec<Stored>> {
+        self.logged.write(|txn| {
+            let expired = Entries::expired(txn, now, PAGE_SIZE)?;
+            let removed = expired.iter().map(|key| Entries::remove(txn, key));
+            Ok(removed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    /// Entries with keys greater than `after`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn page(&self, after: Option<&Key>) -> Result<Vec<(Key, Stored)>> {
+        self.logged.read(|txn| Entries::page(txn, after, PAGE_SIZE))
+    }
+
+    /// One moment of the index.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn snapshot(&self) -> Result<LoggedSnapshot> {
+        self.logged.snapshot()
+    }
+
+    /// The numbers of all files that entries refer to.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn files(&self) -> Result<HashSet<u64>> {
+        self.logged.read(files)
+    }
+
+    /// Puts these entries in the place of all others; returns the files of those.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn replace_all(&mut self, entries: &[(Key, Stored)]) -> Result<HashSet<u64>> {
+        self.logged.replace(|txn| {
+            let old = files(txn)?;
+            for table in table::TABLES {
+                clear(txn, table)?;
+            }
+            for (key, stored) in entries {
+                Entries::put(txn, key, stored)?;
+            }
+            Ok(old)
+        })
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn counts(&self) -> Result<Counts> {
+        self.logged.read(Entries::counts)
+    }
+}
+
+fn files(txn: &dyn Txn) -> Result<HashSet<u64>> {
+    let mut files = HashSet::new();
+    for_each(txn, |_, stored| {
+        files.extend(stored.file().map(|file| file.id));
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Visits all entries of one moment, in the order of their keys.
+///
+/// # Errors
+/// What `visit` returns, and what the store says.
+pub fn for_each(txn: &dyn Txn, mut visit: impl FnMut(&Key, &Stored) -> Result<()>) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = Entries::page(txn, after.as_ref(), PAGE_SIZE)?;
+        for (key, stored) in &page {
+            visit(key, stored)?;
+        }
+        let Some((last, _)) = page.into_iter().next_back() else { return Ok(()) };
+        after = Some(last);
+    }
+}

@@ -1,0 +1,160 @@
+//! A chunk server: keeps contents under keys, and makes itself known to the master.
+//!
+//! [`service`] decodes calls and answers them; [`contents`] is the hash table, over [`index`] (what
+//! is where) and [`values`] (large values in files); [`membership`] talks to the master.
+
+pub mod contents;
+pub mod index;
+pub mod membership;
+pub mod service;
+pub mod values;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::listen::Listen;
+use crate::rpc::RpcClient;
+use crate::rpc::server;
+use crate::rpc::tls::{Identity, TlsError, Trust};
+use crate::store::{DataDir, sync_periodically};
+use crate::types::ServerUrl;
+
+use contents::Contents;
+use membership::Membership;
+
+/// What a chunk server needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Its name, if that is not `https://` and where it listens.
+    pub advertise: Option<String>,
+    /// The master's URL.
+    pub master: String,
+    /// The certificates to trust for the master; its own if `None`.
+    pub ca: Option<PathBuf>,
+    /// Where the contents are.
+    pub data_dir: PathBuf,
+    /// The certificate, in PEM form.
+    pub cert: PathBuf,
+    /// Its private key, in PEM form.
+    pub key: PathBuf,
+    /// Updates in the log before the backup is renewed.
+    pub backup_every: u64,
+    /// Time between two sweeps for expired entries.
+    pub sweep_period: Duration,
+}
+
+impl Config {
+    /// A chunk server of this master with these keys and this data directory, on a free loopback
+    /// port.
+    #[must_use]
+    pub fn new(master: String, data_dir: PathBuf, cert: PathBuf, key: PathBuf) -> Self {
+        Self {
+            listen: Listen::anywhere_local(),
+            advertise: None,
+            master,
+            ca: None,
+            data_dir,
+            cert,
+            key,
+            backup_every: limits::BACKUP_EVERY_DEFAULT,
+            sweep_period: limits::SWEEP_PERIOD,
+        }
+    }
+}
+
+/// A chunk server that serves.
+pub struct Running {
+    url: ServerUrl,
+    joined: watch::Receiver<bool>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    contents: Arc<Contents>,
+}
+
+impl Running {
+    /// Its name, which is the URL that it serves at.
+    #[must_use]
+    pub fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// Returns when the master knows it.
+    pub async fn joined(&mut self) {
+        // It fails when the server has stopped; nothing is waited for then either.
+        self.joined.wait_for(|joined| *joined).await.ok();
+    }
+
+    /// Answers the requests under way, writes everything through to the disk, and ends.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the disk failed.
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        tokio::task::block_in_place(|| self.contents.sync())
+    }
+}
+
+/// Starts a chunk server: opens its data, listens, serves, and goes on to make itself known to the
+/// master, which need not be there yet. Needs tokio's multi-threaded runtime.
+///
+/// # Errors
+/// Says in one line what is wrong with the keys, the address or the data directory.
+pub async fn start(config: Config) -> Result<Running> {
+    let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
+    let identity = Identity::load(&config.cert, &config.key).map_err(keys)?;
+    let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
+    let master =
+        ServerUrl::new(config.master.clone()).map_err(|error| error.context("the master's URL"))?;
+    let open = || {
+        let dir = DataDir::open(&config.data_dir, contents::ROLE)?;
+        let contents = Contents::open(&dir, config.backup_every, clock::now())?;
+        Ok::<_, FsError>((Arc::new(dir), Arc::new(contents)))
+    };
+    let (dir, contents) = tokio::task::block_in_place(open)?;
+    let listeners = config.listen.bind().await?;
+    let url = name(&config, Listen::port_of(&listeners)?)?;
+    let counts = contents.counts()?;
+    let data = config.data_dir.display();
+    tracing::info!(%url, %data, entries = counts.entries, bytes = counts.bytes, "serving");
+
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let registry = Arc::new(service::registry(&dir, &contents));
+    tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
+    tasks.spawn(service::sweep(Arc::clone(&contents), config.sweep_period, shutdown.clone()));
+    let to_sync = Arc::clone(&contents);
+    tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
+    let membership = Membership {
+        client: RpcClient::new(trust, limits::CALL_TIMEOUT),
+        master: master.as_str().to_owned(),
+        server: url.clone(),
+        contents: Arc::clone(&contents),
+    };
+    let (to_joined, joined) = watch::channel(false);
+    tasks.spawn(membership.run(to_joined, shutdown.clone()));
+    Ok(Running { url, joined, shutdown, tasks, contents })
+}
+
+/// The name of a server that listens on this port.
+fn name(config: &Config, port: u16) -> Result<ServerUrl> {
+    if let Some(advertise) = &config.advertise {
+        return ServerUrl::new(advertise.clone());
+    }
+    if matches!(config.listen.host.as_str(), "0.0.0.0" | "::") {
+        let message = "on all addresses it needs a name that clients can reach: give --advertise";
+        return Err(FsError::new(ErrorKind::InvalidArgument, message));
+    }
+    ServerUrl::new(config.listen.url(port))
+}

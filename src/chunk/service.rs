@@ -1,0 +1,123 @@
+//! The chunk server's methods: decode, ask the contents, answer.
+//!
+//! Whatever may take the disk's time runs where it keeps no other call waiting.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::chunk::contents::Contents;
+use crate::chunk::index::Stored;
+use crate::clock;
+use crate::error::Result;
+use crate::proto::classic::{Get, PrintContent, Put, ReadFile, WriteFile};
+use crate::proto::server::{Replace, Replaced, SyncChunk};
+use crate::proto::values::Done;
+use crate::rpc::Registry;
+use crate::store::DataDir;
+use crate::store::print::print_line;
+use crate::types::Key;
+
+/// All methods of a chunk server with these contents.
+#[must_use]
+pub fn registry(dir: &Arc<DataDir>, contents: &Arc<Contents>) -> Registry {
+    let mut registry = Registry::default();
+    add_table(&mut registry, contents);
+    add_files(&mut registry, dir, contents);
+    registry
+}
+
+fn add_table(registry: &mut Registry, contents: &Arc<Contents>) {
+    let own = Arc::clone(contents);
+    registry.add(move |call: Get, _| {
+        let entry = own.get(&call.key, clock::now());
+        async { entry }
+    });
+    let own = Arc::clone(contents);
+    registry.add(move |call: Put, _| {
+        let Put { key, value, ttl_s, .. } = call;
+        let done = block_in_place(|| own.put(&key, value, ttl_s, clock::now()));
+        async { done.map(|()| Done) }
+    });
+    let own = Arc::clone(contents);
+    registry.add(move |call: Replace, _| {
+        let Replace { key, expected, value, ttl_s, .. } = call;
+        let replace = || own.replace(&key, expected.as_ref(), (value, ttl_s), clock::now());
+        let done = block_in_place(replace);
+        async { done.map(Replaced) }
+    });
+    let own = Arc::clone(contents);
+    registry.add(move |_: SyncChunk, _| {
+        let own = Arc::clone(&own);
+        async move { in_background(move || own.sync()).await }
+    });
+}
+
+fn add_files(registry: &mut Registry, dir: &Arc<DataDir>, contents: &Arc<Contents>) {
+    let (own, place) = (Arc::clone(contents), Arc::clone(dir));
+    registry.add(move |call: ReadFile, _| {
+        let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
+        async move {
+            in_background(move || own.load(&path?).map_err(|error| error.context(name))).await
+        }
+    });
+    let (own, place) = (Arc::clone(contents), Arc::clone(dir));
+    registry.add(move |call: WriteFile, _| {
+        let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
+        async move {
+            in_background(move || own.write_dump(&path?).map_err(|error| error.context(name))).await
+        }
+    });
+    let own = Arc::clone(contents);
+    registry.add(move |_: PrintContent, _| {
+        let own = Arc::clone(&own);
+        async move { in_background(move || print_content(&own)).await }
+    });
+}
+
+fn print_content(contents: &Contents) -> Result<()> {
+    let mut after: Option<Key> = None;
+    loop {
+        let page = contents.page(after.as_ref())?;
+        let mut out = std::io::stdout().lock();
+        let Some((last, ..)) = page.last() else { return Ok(out.flush()?) };
+        after = Some(last.clone());
+        for (key, stored, value) in &page {
+            let Stored { expires, .. } = stored;
+            match value {
+                Ok(value) => print_line(&mut out, key, value, *expires, clock::now())?,
+                Err(error) => writeln!(out, "{key} cannot be read: {error}")?,
+            }
+        }
+    }
+}
+
+/// Runs long work of the disk on a thread of its own.
+async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Done> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(std::io::Error::from)?.map(|()| Done)
+}
+
+/// Drops expired entries from time to time, until `shutdown`.
+pub async fn sweep(contents: Arc<Contents>, period: Duration, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        loop {
+            let swept = block_in_place(|| contents.sweep(clock::now()));
+            match swept {
+                Ok(true) if !shutdown.is_cancelled() => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!("the sweep for expired entries stopped: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}

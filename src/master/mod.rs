@@ -1,0 +1,118 @@
+//! The master: names and attributes, the accounts of the chunk servers, and which of them gets the
+//! next file.
+//!
+//! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
+//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts. [`namespace`] is the tree of the
+//! native file system.
+
+pub mod accounts;
+pub mod namespace;
+pub mod placement;
+pub mod service;
+pub mod state;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::listen::Listen;
+use crate::rpc::server;
+use crate::rpc::tls::Identity;
+use crate::store::{DataDir, Store, sync_periodically};
+
+use service::Master;
+use state::State;
+
+/// What a master needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Where the tables are.
+    pub data_dir: PathBuf,
+    /// The certificate, in PEM form.
+    pub cert: PathBuf,
+    /// Its private key, in PEM form.
+    pub key: PathBuf,
+    /// Updates in the log before the backup is renewed.
+    pub backup_every: u64,
+    /// Time between two sweeps for expired entries.
+    pub sweep_period: Duration,
+}
+
+impl Config {
+    /// A master with these keys and this data directory, on a free loopback port.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, cert: PathBuf, key: PathBuf) -> Self {
+        Self {
+            listen: Listen::anywhere_local(),
+            data_dir,
+            cert,
+            key,
+            backup_every: limits::BACKUP_EVERY_DEFAULT,
+            sweep_period: limits::SWEEP_PERIOD,
+        }
+    }
+}
+
+/// A master that serves.
+pub struct Running {
+    url: String,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    store: Arc<Store>,
+}
+
+impl Running {
+    /// The URL that it serves at.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Answers the requests under way, writes everything through to the disk, and ends.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the disk failed.
+    pub async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        tokio::task::block_in_place(|| self.store.sync())
+    }
+}
+
+/// Starts a master: opens its data, listens, serves. Needs tokio's multi-threaded runtime.
+///
+/// # Errors
+/// Says in one line what is wrong with the keys, the address or the data directory.
+pub async fn start(config: Config) -> Result<Running> {
+    let identity = Identity::load(&config.cert, &config.key)
+        .map_err(|error| FsError::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let open = || {
+        let dir = DataDir::open(&config.data_dir, state::ROLE)?;
+        let state = State::open(&dir, config.backup_every)?;
+        Ok::<_, FsError>((dir, state))
+    };
+    let (dir, state) = tokio::task::block_in_place(open)?;
+    let listeners = config.listen.bind().await?;
+    let url = config.listen.url(Listen::port_of(&listeners)?);
+    let store = Arc::clone(state.store());
+    let counts = state.counts()?;
+    tracing::info!(%url, data = %config.data_dir.display(), entries = counts.entries, "serving");
+
+    let master = Master::new(dir, state);
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let registry = Arc::new(Arc::clone(&master).registry());
+    tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
+    tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));
+    let to_sync = Arc::clone(&store);
+    tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
+    Ok(Running { url, shutdown, tasks, store })
+}

@@ -1,0 +1,171 @@
+//! The master's methods: decode, ask the state, answer.
+//!
+//! The state is behind one lock, which is never held across an await. Whatever may take the disk's
+//! time runs where it keeps no other call waiting.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::error::Result;
+use crate::master::state::{State, write_dump};
+use crate::proto::classic::{
+    ChangeSize, Get, GetServer, PrintContent, Put, ReadFile, Register, WriteFile,
+};
+use crate::proto::server::{Join, SyncMaster};
+use crate::proto::values::Done;
+use crate::rpc::Registry;
+use crate::store::print::print_line;
+use crate::store::{DataDir, Store};
+
+/// The master behind its methods.
+pub struct Master {
+    dir: DataDir,
+    state: Mutex<State>,
+    store: Arc<Store>,
+}
+
+impl Master {
+    /// A master with this state.
+    #[must_use]
+    pub fn new(dir: DataDir, state: State) -> Arc<Self> {
+        let store = Arc::clone(state.store());
+        Arc::new(Self { dir, state: Mutex::new(state), store })
+    }
+
+    /// All methods.
+    #[must_use]
+    pub fn registry(self: Arc<Self>) -> Registry {
+        let mut registry = Registry::default();
+        self.add_table(&mut registry);
+        self.add_servers(&mut registry);
+        self.add_files(&mut registry);
+        registry
+    }
+
+    fn add_table(self: &Arc<Self>, registry: &mut Registry) {
+        let master = Arc::clone(self);
+        registry.add(move |call: Get, _| {
+            let entry = master.state().get(&call.key, clock::now());
+            async { entry }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: Put, _| {
+            let now = clock::now();
+            let put = || master.state().put(&call.key, call.value, call.ttl_s, now);
+            let done = block_in_place(put);
+            async { done.map(|()| Done) }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |_: SyncMaster, _| {
+            let store = Arc::clone(&master.store);
+            async move { in_background(move || store.sync()).await }
+        });
+    }
+
+    fn add_servers(self: &Arc<Self>, registry: &mut Registry) {
+        let master = Arc::clone(self);
+        registry.add(move |_: GetServer, caller| {
+            let server = master.state().choose_server(&caller.token(), clock::now());
+            async { Ok(server) }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: ChangeSize, caller| {
+            let ChangeSize { key, server, size, .. } = call;
+            let (caller, now) = (caller.token(), clock::now());
+            let change = || master.state().change_size(&key, &server, size, &caller, now);
+            let done = block_in_place(change);
+            async { done.map(|()| Done) }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: Register, _| {
+            let done = block_in_place(|| master.state().register(&call.server, 0));
+            async { done.map(|()| Done) }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: Join, _| {
+            let done = block_in_place(|| master.state().register(&call.server, call.held));
+            async { done.map(|()| Done) }
+        });
+    }
+
+    fn add_files(self: &Arc<Self>, registry: &mut Registry) {
+        let master = Arc::clone(self);
+        registry.add(move |call: ReadFile, _| {
+            let master = Arc::clone(&master);
+            async move { in_background(move || master.read_file(&call.file_name)).await }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: WriteFile, _| {
+            let master = Arc::clone(&master);
+            async move { in_background(move || master.write_file(&call.file_name)).await }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |_: PrintContent, _| {
+            let master = Arc::clone(&master);
+            async move { in_background(move || master.print_content()).await }
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic leaves no half-made change behind: changes are made in the store, as a whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_file(&self, name: &str) -> Result<()> {
+        let path = self.dir.dump(name)?;
+        self.state().load(&path).map_err(|error| error.context(name))
+    }
+
+    fn write_file(&self, name: &str) -> Result<()> {
+        let path = self.dir.dump(name)?;
+        let moment = self.state().snapshot()?;
+        write_dump(&moment, &path).map_err(|error| error.context(name))
+    }
+
+    fn print_content(&self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.state().page(after.as_ref())?;
+            let mut out = std::io::stdout().lock();
+            let Some((last, _)) = page.last() else { return Ok(out.flush()?) };
+            after = Some(last.clone());
+            for (key, stored) in &page {
+                let now = clock::now();
+                print_line(&mut out, key, &stored.value, stored.expires, now)?;
+            }
+        }
+    }
+}
+
+/// Runs long work of the disk on a thread of its own.
+async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Done> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(std::io::Error::from)?.map(|()| Done)
+}
+
+/// Drops expired entries from time to time, until `shutdown`.
+pub async fn sweep(master: Arc<Master>, period: Duration, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        // The lock is free between two rounds, for the calls that wait.
+        loop {
+            let swept = block_in_place(|| master.state().sweep(clock::now()));
+            match swept {
+                Ok(true) if !shutdown.is_cancelled() => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!("the sweep for expired entries stopped: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}

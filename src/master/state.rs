@@ -1,0 +1,307 @@
+//! The master's state: the hash table, the accounts, and the order of the servers. Every change is
+//! one update, logged before it is applied.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::limits;
+use crate::master::accounts::{self, Charge, Sizes};
+use crate::master::placement::Placement;
+use crate::pickle;
+use crate::proto::classic::Entry;
+use crate::store::logged::{LOG, LoggedSnapshot, clear};
+use crate::store::table::{self, Counts};
+use crate::store::{DataDir, HashTable, Logged, Record, Store, Table, Txn, dump};
+use crate::types::{Key, ServerUrl, StoredValue};
+
+/// The role, in the data directory's marker and in dumps.
+pub const ROLE: &str = "master";
+
+/// Entries that a sweep or a dump handles at a time.
+const PAGE_SIZE: usize = 256;
+
+/// A value with its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// The value.
+    pub value: StoredValue,
+    /// When it is gone.
+    pub expires: Timestamp,
+}
+
+impl Record for Stored {
+    fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    fn size(&self) -> u64 {
+        self.value.bytes.len().try_into().unwrap_or(u64::MAX)
+    }
+}
+
+type Entries = HashTable<Stored>;
+
+/// One entry of a dump.
+#[derive(Serialize, Deserialize)]
+struct DumpRow {
+    key: Key,
+    stored: Stored,
+    charge: Option<Charge>,
+}
+
+/// The state. Times are arguments, so that tests make their own.
+pub struct State {
+    logged: Logged,
+    placement: Placement,
+    server_count: usize,
+}
+
+impl State {
+    /// Opens the state in a data directory.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, and what the disk says.
+    pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
+        let tables: Vec<Table> = table::TABLES.into_iter().chain(accounts::TABLES).collect();
+        let store = Store::open(&dir.store(), &[tables.as_slice(), &[LOG]].concat())?;
+        let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
+        let mut state = Self { logged, placement: Placement::default(), server_count: 0 };
+        let sizes = state.logged.read(accounts::sizes)?;
+        state.server_count = sizes.len();
+        state.show(&sizes);
+        Ok(state)
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        self.logged.store()
+    }
+
+    /// The entry under a key. One that has expired is dropped.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn get(&mut self, key: &Key, now: Timestamp) -> Result<Option<Entry>> {
+        let Some(stored) = self.logged.read(|txn| Entries::get(txn, key))? else {
+            return Ok(None);
+        };
+        if stored.expires <= now {
+            // It is gone either way; that a full disk keeps its row is no error of the caller's.
+            if let Err(error) = self.drop_entry(key) {
+                tracing::warn!("an expired entry stays: {error}");
+            }
+            return Ok(None);
+        }
+        let ttl_s = stored.expires.since_ms(now) / 1000;
+        Ok(Some(Entry { value: stored.value, ttl_s }))
+    }
+
+    /// Stores a value for `ttl_s` seconds, or deletes the key if that is not above 0.
+    ///
+    /// # Errors
+    /// `NoSpace` if the disk is full, and what the store says; nothing has changed then.
+    pub fn put(&mut self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
+        let ttl_s = match u64::try_from(ttl_s) {
+            Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
+            _ => return self.drop_entry(key),
+        };
+        let stored = Stored { value, expires: now.plus_seconds(ttl_s) };
+        self.store().check_room(limits::DISK_RESERVE.saturating_add(stored.size()))?;
+        self.logged.write(|txn| {
+            Entries::put(txn, key, &stored)?;
+            accounts::settle(txn, key)
+        })
+    }
+
+    /// The server for a caller's next file.
+    pub fn choose_server(&mut self, caller: &Weak<()>, now: Timestamp) -> Option<ServerUrl> {
+        self.placement.choose(caller, now)
+    }
+
+    /// The file under a key now has this size on a server.
+    ///
+    /// # Errors
+    /// `UnknownServer` if nobody registered it, and what the store says.
+    pub fn change_size(
+        &mut self,
+        key: &Key,
+        server: &ServerUrl,
+        size: u64,
+        caller: &Weak<()>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let entry = self.get(key, now)?;
+        let old = entry.as_ref().map_or(0, |entry| st_size(&entry.value));
+        let changed =
+            self.logged.write(|txn| accounts::change(txn, key, server, (old, size), now))?;
+        self.show(&changed.sizes);
+        if changed.was_empty {
+            let caller = entry.is_none().then_some(caller);
+            self.placement.placed(key, server, size, caller);
+        }
+        Ok(())
+    }
+
+    /// Makes a server known that holds this many bytes; one that is known keeps its size.
+    ///
+    /// # Errors
+    /// `NoSpace` if there are too many, and what the store says.
+    pub fn register(&mut self, server: &ServerUrl, held: u64) -> Result<()> {
+        let known = self.server_count;
+        let sizes = self.logged.write(|txn| accounts::register(txn, server, held, known))?;
+        if !sizes.is_empty() {
+            tracing::info!(%server, held, "a new chunk server");
+            self.server_count += 1;
+        }
+        self.show(&sizes);
+        Ok(())
+    }
+
+    /// Drops some entries that have expired and some growth that was never settled. Says whether
+    /// there may be more.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn sweep(&mut self, now: Timestamp) -> Result<bool> {
+        let expired = self.logged.read(|txn| Entries::expired(txn, now, PAGE_SIZE))?;
+        for key in &expired {
+            self.drop_entry(key)?;
+        }
+        let timeout_ms = u64::try_from(limits::CHARGE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        let since = Timestamp(now.0.saturating_sub(timeout_ms));
+        let lapsed = self.logged.read(|txn| accounts::pending(txn, since, PAGE_SIZE))?;
+        for key in &lapsed {
+            let sizes = self.logged.write(|txn| accounts::lapse(txn, key))?;
+            self.show(&sizes);
+        }
+        Ok(expired.len() == PAGE_SIZE || lapsed.len() == PAGE_SIZE)
+    }
+
+    /// Entries with keys greater than `after`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn page(&self, after: Option<&Key>) -> Result<Vec<(Key, Stored)>> {
+        self.logged.read(|txn| Entries::page(txn, after, PAGE_SIZE))
+    }
+
+    /// One moment of everything, for [`write_dump`].
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn snapshot(&self) -> Result<LoggedSnapshot> {
+        self.logged.snapshot()
+    }
+
+    /// Puts the entries of a dump in the place of all entries, with their charges.
+    ///
+    /// # Errors
+    /// `NotFound` or `Corrupt` about the file, and what the store says; nothing has changed then.
+    pub fn load(&mut self, path: &Path) -> Result<()> {
+        let sizes = self.logged.replace(|txn| {
+            give_all_back(txn)?;
+            for table in table::TABLES.into_iter().chain([accounts::CHARGES, accounts::PENDING]) {
+                clear(txn, table)?;
+            }
+            dump::read(path, ROLE, |row: DumpRow| {
+                Entries::put(txn, &row.key, &row.stored)?;
+                let charge = row.charge.unwrap_or_default();
+                accounts::restore(txn, &row.key, charge).map(|_| ())
+            })?;
+            accounts::sizes(txn)
+        })?;
+        self.show(&sizes);
+        Ok(())
+    }
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn counts(&self) -> Result<Counts> {
+        self.logged.read(Entries::counts)
+    }
+
+    /// The sizes of all servers.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn sizes(&self) -> Result<Sizes> {
+        self.logged.read(accounts::sizes)
+    }
+
+    fn drop_entry(&mut self, key: &Key) -> Result<()> {
+        let sizes = self.logged.write(|txn| {
+            Entries::remove(txn, key)?;
+            accounts::give_back(txn, key)
+        })?;
+        self.show(&sizes);
+        self.placement.forget(key);
+        Ok(())
+    }
+
+    fn show(&mut self, sizes: &Sizes) {
+        for (server, size) in sizes {
+            self.placement.set_size(server, *size);
+        }
+    }
+}
+
+fn give_all_back(txn: &mut dyn Txn) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = charged_keys(txn, after.as_ref())?;
+        let Some(last) = page.last().cloned() else { return Ok(()) };
+        for key in page {
+            accounts::give_back(txn, &key)?;
+        }
+        after = Some(last);
+    }
+}
+
+fn charged_keys(txn: &dyn Txn, after: Option<&Key>) -> Result<Vec<Key>> {
+    let from = after.map_or_else(Vec::new, |key| [key.as_bytes(), &[0]].concat());
+    let rows = txn.scan(accounts::CHARGES, &from, crate::store::TABLE_END, PAGE_SIZE)?;
+    rows.into_iter().map(|(key, _)| Key::new(key)).collect()
+}
+
+/// Writes a dump of one moment.
+///
+/// # Errors
+/// What the disk says; the file is as before then.
+pub fn write_dump(moment: &LoggedSnapshot, path: &Path) -> Result<()> {
+    dump::write(path, ROLE, |dump| {
+        let mut after = None;
+        loop {
+            let page = moment.read(|txn| {
+                let page = Entries::page(txn, after.as_ref(), PAGE_SIZE)?;
+                page.into_iter()
+                    .map(|(key, stored)| {
+                        let charge = accounts::charge(txn, &key)?;
+                        Ok(DumpRow { key, stored, charge })
+                    })
+                    .collect::<Result<Vec<_>>>()
+            })?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            page.iter().try_for_each(|row| dump.row(row))?;
+        }
+    })
+}
+
+/// `st_size` of a pickled dict; 0 for every other value.
+fn st_size(value: &StoredValue) -> u64 {
+    let Ok(dict) = pickle::read(&value.bytes, limits::PICKLED_ATTRIBUTES_MAX) else { return 0 };
+    match dict.get("st_size") {
+        Some(pickle::Value::Int(size)) => u64::try_from(*size).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Writing a pickle that Python 2 and Python 3 read alike: the opcodes of protocol 0.
+//!
+//! An ASCII string is written as a string literal, which is `str` in both. Bytes are written the
+//! way Python 3 does, as a call of `_codecs.encode`: `str` in Python 2, `bytes` in Python 3.
+
+use bytes::Bytes;
+
+use super::{Value, escape};
+
+/// Where the pickle goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Into a `<string>`: printable ASCII and line feeds only.
+    Ascii,
+    /// Into a `<base64>`: any bytes. Bytes of contents take at most twice their size.
+    Compact,
+}
+
+/// Writes a pickle.
+#[must_use]
+pub fn write(value: &Value, style: Style) -> Vec<u8> {
+    let mut writer = Writer { out: Vec::new(), style };
+    writer.value(value);
+    writer.out.push(b'.');
+    writer.out
+}
+
+struct Writer {
+    out: Vec<u8>,
+    style: Style,
+}
+
+impl Writer {
+    /// Recurses as deep as the value, which has at most the depth that the reader lets through.
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::None => self.out.push(b'N'),
+            Value::Bool(value) => self.line(b'I', if *value { b"01" } else { b"00" }),
+            Value::Int(number) if i64::try_from(*number).is_ok() => {
+                self.line(b'I', number.to_string().as_bytes());
+            }
+            Value::Int(number) => self.line(b'L', format!("{number}L").as_bytes()),
+            Value::Float(number) => self.line(b'F', format!("{number:?}").as_bytes()),
+            Value::Str(bytes) | Value::Text(bytes) if bytes.is_ascii() => self.literal(bytes),
+            Value::Str(bytes) | Value::Bytes(bytes) => self.bytes(bytes),
+            Value::ByteArray(bytes) => {
+                self.out.extend_from_slice(b"c__builtin__\nbytearray\n(");
+                self.bytes(bytes);
+                self.out.extend_from_slice(b"tR");
+            }
+            Value::Text(text) => {
+                let style = std::mem::replace(&mut self.style, Style::Ascii);
+                self.unicode(escape::code_points(text));
+                self.style = style;
+            }
+            Value::List(items) => {
+                self.out.extend_from_slice(b"(l");
+                for item in items {
+                    self.value(item);
+                    self.out.push(b'a');
+                }
+            }
+            Value::Tuple(items) => {
+                self.out.push(b'(');
+                items.iter().for_each(|item| self.value(item));
+                self.out.push(b't');
+            }
+            Value::Dict(members) => {
+                self.out.extend_from_slice(b"(d");
+                for (key, value) in members {
+                    self.value(key);
+                    self.value(value);
+                    self.out.push(b's');
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, opcode: u8, text: &[u8]) {
+        self.out.push(opcode);
+        self.out.extend_from_slice(text);
+        self.out.push(b'\n');
+    }
+
+    /// A string literal of ASCII text.
+    fn literal(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(b"S'");
+        for byte in text {
+            match byte {
+                b'\\' | b'\'' => self.out.extend([b'\\', *byte]),
+                b'\n' => self.out.extend_from_slice(b"\\n"),
+                b' '..=b'~' => self.out.push(*byte),
+                _ => self.out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            }
+        }
+        self.out.extend_from_slice(b"'\n");
+    }
+
+    fn bytes(&mut self, bytes: &Bytes) {
+        self.out.extend_from_slice(b"c_codecs\nencode\n(");
+        let characters = || bytes.iter().map(|byte| u32::from(*byte));
+        match self.counted_size(bytes) {
+            Some(size) => {
+                self.out.reserve(bytes.len() + size as usize);
+                self.out.push(b'X');
+                self.out.extend(size.to_le_bytes());
+                for c in bytes.iter().copied().map(char::from) {
+                    self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+            None => self.unicode(characters()),
+        }
+        self.out.extend_from_slice(b"Vlatin1\ntR");
+    }
+
+    /// Size of the bytes, read as Latin-1, as counted UTF-8; `None` where a line of escapes is the
+    /// better form. Counted text has no escapes but two bytes for each above 127; a line is the
+    /// other way round.
+    fn counted_size(&self, bytes: &[u8]) -> Option<u32> {
+        if self.style == Style::Ascii {
+            return None;
+        }
+        let high = bytes.iter().filter(|byte| !byte.is_ascii()).count();
+        let escaped = bytes.iter().filter(|byte| needs_escape(**byte)).count();
+        let size = u32::try_from(bytes.len().checked_add(high)?).ok()?;
+        (high < escaped.saturating_mul(ESCAPE_SIZE - 1)).then_some(size)
+    }
+
+    /// A line of Latin-1 with escapes, or of ASCII with escapes.
+    fn unicode(&mut self, code_points: impl Iterator<Item = u32>) {
+        self.out.push(b'V');
+        for code in code_points {
+            let plain = u8::try_from(code).ok().filter(|byte| match self.style {
+                Style::Ascii => matches!(byte, b' '..=b'~') && *byte != b'\\',
+                Style::Compact => !needs_escape(*byte),
+            });
+            match plain {
+                Some(byte) => self.out.push(byte),
+                None if code < 0x1_0000 => {
+                    self.out.extend_from_slice(format!("\\u{code:04x}").as_bytes());
+                }
+                None => self.out.extend_from_slice(format!("\\U{code:08x}").as_bytes()),
+            }
+        }
+        self.out.push(b'\n');
+    }
+}
+
+/// Length of `\uXXXX`.
+const ESCAPE_SIZE: usize = 6;
+
+/// What Python's own picklers escape in a line: the line feed, the escape itself, and what text
+/// files change or end at.
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, b'\0' | b'\n' | b'\r' | 0x1a | b'\\')
+}

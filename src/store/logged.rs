@@ -1,0 +1,317 @@
+//! The homework's log and backup, above a store on disk.
+//!
+//! Every update is written to the log before it is applied; the log then has it in the operating
+//! system's hands, so the death of the process loses nothing. Applied means: visible in an overlay
+//! in memory, above the tables on disk. Those are the *backup*. After K updates one transaction
+//! writes the overlay into them and empties the log: the backup is renewed in O(K), however large
+//! the tables are. A start opens the backup and replays the log into the overlay.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::store::changes::{Changes, Collecting, Overlaid};
+use crate::store::fjall::{Snapshot, Store};
+use crate::store::txn::{TABLE_END, Table, Txn};
+
+/// The log: number of the update, 8 bytes, big-endian → [`Row`]s in postcard's form.
+pub const LOG: Table = Table("log");
+
+/// Entries of a table that are read or deleted at a time.
+const PAGE_SIZE: usize = 1024;
+
+/// One write of an update, as the log keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row<'a> {
+    table: &'a str,
+    key: Bytes,
+    /// `None` deletes.
+    value: Option<Bytes>,
+}
+
+/// Tables with a log.
+pub struct Logged {
+    store: Arc<Store>,
+    tables: Vec<Table>,
+    overlay: Changes,
+    /// Number of the next update.
+    next: u64,
+    /// Updates in the log.
+    log_len: u64,
+    backup_every: u64,
+}
+
+impl Logged {
+    /// Opens the store's tables and replays its log. The store must have been opened with these
+    /// tables and [`LOG`].
+    ///
+    /// # Errors
+    /// `Corrupt` if an update in the log makes no sense, and what the disk says.
+    pub fn open(store: Arc<Store>, tables: &[Table], backup_every: u64) -> Result<Self> {
+        let mut logged = Self {
+            store,
+            tables: tables.to_vec(),
+            overlay: Changes::default(),
+            next: 0,
+            log_len: 0,
+            backup_every: backup_every.max(1),
+        };
+        logged.replay()?;
+        Ok(logged)
+    }
+
+    /// The store below, to be synced without holding up updates.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Updates in the log: those since the backup was renewed.
+    #[must_use]
+    pub fn log_len(&self) -> u64 {
+        self.log_len
+    }
+
+    /// Reads what all updates so far have made.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+        self.store.read(|base| work(&Overlaid { base, changes: &self.overlay }))
+    }
+
+    /// Makes one update of everything that `work` writes: logged, then applied. If it writes
+    /// nothing, nothing is logged.
+    ///
+    /// # Errors
+    /// What `work` returns, and those of [`Store::write`]; nothing has changed then.
+    pub fn write<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
+        let (value, changes) = self.store.read(|base| {
+            let base = Overlaid { base, changes: &self.overlay };
+            let mut txn = Collecting::over(&base);
+            let value = work(&mut txn)?;
+            Ok((value, txn.changes))
+        })?;
+        if changes.is_empty() {
+            return Ok(value);
+        }
+        let update = encode(&changes)?;
+        let number = self.next.to_be_bytes();
+        self.store.write(|txn| {
+            txn.put(LOG, &number, &update);
+            Ok(())
+        })?;
+        self.next += 1;
+        self.log_len += 1;
+        self.overlay.merge(changes);
+        if self.log_len >= self.backup_every || self.overlay.size() > limits::LOG_SIZE_MAX {
+            // The update itself is safe in the log: if this fails, the next one tries again.
+            if let Err(error) = self.renew_backup() {
+                tracing::warn!("the backup could not be renewed: {error}");
+            }
+        }
+        Ok(value)
+    }
+
+    /// Writes the overlay into the backup and empties the log.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`]; log and overlay are as before then.
+    pub fn renew_backup(&mut self) -> Result<()> {
+        if self.log_len == 0 {
+            return Ok(());
+        }
+        self.store.write(|txn| {
+            for (table, key, value) in self.overlay.iter() {
+                match value {
+                    Some(value) => txn.put(table, key, value),
+                    None => txn.delete(table, key),
+                }
+            }
+            clear(txn, LOG)
+        })?;
+        self.overlay = Changes::default();
+        self.log_len = 0;
+        Ok(())
+    }
+
+    /// One moment of the tables, to be read at leisure.
+    ///
+    /// # Errors
+    /// Those of [`Store::snapshot`].
+    pub fn snapshot(&self) -> Result<LoggedSnapshot> {
+        Ok(LoggedSnapshot { base: self.store.snapshot()?, overlay: self.overlay.clone() })
+    }
+
+    /// Runs `work` on the tables themselves, as one transaction, which makes a new backup with an
+    /// empty log: for changes that are too large for the log.
+    ///
+    /// # Errors
+    /// What `work` returns, and those of [`Store::write`]; nothing has changed then.
+    pub fn replace<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
+        self.renew_backup()?;
+        self.store.write(work)
+    }
+
+    fn replay(&mut self) -> Result<()> {
+        let mut from = Vec::new();
+        loop {
+            let page = self.store.read(|txn| txn.scan(LOG, &from, TABLE_END, PAGE_SIZE))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = [last.as_ref(), &[0]].concat();
+            for (number, update) in page {
+                self.overlay.merge(decode(&update, &self.tables)?);
+                let number = number.as_ref().try_into().map_err(|_| damaged())?;
+                self.next = u64::from_be_bytes(number) + 1;
+                self.log_len += 1;
+            }
+        }
+    }
+}
+
+/// One moment of a [`Logged`] store.
+pub struct LoggedSnapshot {
+    base: Snapshot,
+    overlay: Changes,
+}
+
+impl LoggedSnapshot {
+    /// Reads.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+        self.base.read(|base| work(&Overlaid { base, changes: &self.overlay }))
+    }
+}
+
+/// Deletes everything in a table.
+///
+/// # Errors
+/// What the store says.
+pub fn clear(txn: &mut dyn Txn, table: Table) -> Result<()> {
+    loop {
+        let page = txn.scan(table, &[], TABLE_END, PAGE_SIZE)?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in page {
+            txn.delete(table, &key);
+        }
+    }
+}
+
+fn encode(changes: &Changes) -> Result<Vec<u8>> {
+    let rows: Vec<Row<'_>> = changes
+        .iter()
+        .map(|(table, key, value)| Row { table: table.0, key: key.clone(), value: value.clone() })
+        .collect();
+    postcard::to_allocvec(&rows).map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+}
+
+fn decode(update: &[u8], tables: &[Table]) -> Result<Changes> {
+    let rows: Vec<Row<'_>> = postcard::from_bytes(update).map_err(|_| damaged())?;
+    let mut changes = Changes::default();
+    for row in rows {
+        let table = tables.iter().find(|table| table.0 == row.table).ok_or_else(damaged)?;
+        changes.set(*table, row.key, row.value);
+    }
+    Ok(changes)
+}
+
+fn damaged() -> FsError {
+    FsError::new(ErrorKind::Corrupt, "the log has an update that makes no sense")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::{LOG, Logged};
+    use crate::error::{ErrorKind, FsError, Result};
+    use crate::store::fjall::Store;
+    use crate::store::txn::{TABLE_END, Table};
+
+    const T: Table = Table("t");
+
+    fn open(path: &Path, backup_every: u64) -> Logged {
+        let store = Arc::new(Store::open(path, &[T, LOG]).unwrap());
+        Logged::open(store, &[T], backup_every).unwrap()
+    }
+
+    fn put(logged: &mut Logged, key: &str, value: &str) {
+        let put = |txn: &mut dyn crate::store::Txn| {
+            txn.put(T, key.as_bytes(), value.as_bytes());
+            Ok(())
+        };
+        logged.write(put).unwrap();
+    }
+
+    fn all(logged: &Logged) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let rows = logged.read(|txn| txn.scan(T, &[], TABLE_END, 100)).unwrap();
+        rows.iter().map(|(k, v)| (text(k), text(v))).collect()
+    }
+
+    #[test]
+    fn with_k_5_seven_edits_leave_two_operations_and_a_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logged = open(dir.path(), 5);
+        for edit in 0..7 {
+            put(&mut logged, &format!("k{edit}"), "v");
+        }
+        assert_eq!(logged.log_len(), 2);
+        let count = |table| {
+            logged.store().read(|txn| Ok(txn.scan(table, &[], TABLE_END, 100)?.len())).unwrap()
+        };
+        assert_eq!((count(LOG), count(T)), (2, 5));
+        let before = all(&logged);
+        drop(logged);
+        let logged = open(dir.path(), 5);
+        assert_eq!(logged.log_len(), 2);
+        assert_eq!(all(&logged), before);
+    }
+
+    #[test]
+    fn an_update_that_fails_or_writes_nothing_is_not_logged() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logged = open(dir.path(), 5);
+        let failed: Result<()> = logged.write(|txn| {
+            txn.put(T, b"a", b"1");
+            Err(FsError::new(ErrorKind::Exists, "no"))
+        });
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Exists);
+        logged.write(|_| Ok(())).unwrap();
+        assert_eq!((logged.log_len(), all(&logged).len()), (0, 0));
+    }
+
+    #[test]
+    fn deletions_in_the_log_hide_what_the_backup_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logged = open(dir.path(), 2);
+        put(&mut logged, "a", "1");
+        put(&mut logged, "b", "2");
+        logged
+            .write(|txn| {
+                txn.delete(T, b"a");
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(all(&logged), [("b".to_owned(), "2".to_owned())]);
+        drop(logged);
+        let mut logged = open(dir.path(), 2);
+        assert_eq!(all(&logged), [("b".to_owned(), "2".to_owned())]);
+        let swap = |txn: &mut dyn crate::store::Txn| {
+            super::clear(txn, T)?;
+            txn.put(T, b"c", b"3");
+            Ok(())
+        };
+        logged.replace(swap).unwrap();
+        assert_eq!(all(&logged), [("c".to_owned(), "3".to_owned())]);
+        assert_eq!(logged.log_len(), 0);
+    }
+}
