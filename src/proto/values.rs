@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::rpc::method::{WrongType, type_name};
+use crate::rpc::wire::Decoder;
 use crate::rpc::{Answer, Value};
 use crate::types::{Key, ServerUrl, StoredValue, ValueKind};
 
@@ -112,11 +113,19 @@ pub fn from_stored(stored: StoredValue) -> Value {
             Ok(text) => Value::String(text),
             Err(error) => Value::Base64(error.into_bytes()),
         },
-        ValueKind::Xml => std::str::from_utf8(&bytes)
-            .ok()
-            .and_then(|xml| Value::from_xml(xml).ok())
-            .unwrap_or_else(|| Value::Base64(bytes.to_vec())),
+        ValueKind::Xml => read_xml(&bytes).unwrap_or_else(|| Value::Base64(bytes.to_vec())),
     }
+}
+
+/// Reads a value as [`Decoder`] reads an answer: whatever came in a call can be read again.
+fn read_xml(xml: &[u8]) -> Option<Value> {
+    let mut decoder = Decoder::for_answer();
+    for piece in
+        [b"<methodResponse><params><param>", xml, b"</param></params></methodResponse>".as_slice()]
+    {
+        decoder.push(piece, None).ok()?;
+    }
+    decoder.finish_answer().ok()?.ok()
 }
 
 /// The answer `True`.
@@ -161,6 +170,8 @@ mod tests {
             Value::Nil,
             Value::Array(vec![Value::String("  x ".into()), Value::Array(vec![])]),
             Value::Struct([("k".to_owned(), Value::Nil)].into()),
+            Value::Struct([(String::new(), Value::Struct([].into()))].into()),
+            Value::Array(vec![Value::Base64(vec![0, 255]), Value::Base64(vec![])]),
         ];
         for value in values {
             assert_eq!(from_stored(to_stored(value.clone()).unwrap()), value);

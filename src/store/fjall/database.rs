@@ -18,6 +18,10 @@ type Result<T, E = FsError> = std::result::Result<T, E>;
 /// A memtable is written out at this size: small, so that a nearly full disk has room for it.
 const MEMTABLE_SIZE_MAX: u64 = 8 << 20;
 
+/// Journals are kept until every table has written out what is in them; at this size the tables
+/// that hold them back are made to. It bounds the disk they take and the time of a start.
+const JOURNALS_SIZE_MAX: u64 = 128 << 20;
+
 /// Threads that write memtables out and compact tables.
 const WORKERS: usize = 2;
 
@@ -43,6 +47,7 @@ impl Database {
         };
         let fjall = SingleWriterTxDatabase::builder(path)
             .worker_threads(WORKERS)
+            .max_journaling_size(JOURNALS_SIZE_MAX)
             .open()
             .map_err(describe)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_SIZE_MAX);
