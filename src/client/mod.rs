@@ -2,5 +2,6 @@
 
 pub mod calls;
 pub mod classic;
+pub mod fuse;
 pub mod native;
 pub mod vfs;

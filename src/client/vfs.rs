@@ -128,14 +128,15 @@ pub trait Vfs: Send + Sync + 'static {
         size: u32,
     ) -> impl Future<Output = Result<Bytes>> + Send;
 
-    /// Writes all of `data`: at `offset`, or at the end of the file if it `appends`.
+    /// Writes all of `data`, at `offset`, or at the end of the file if it `appends`. Gives the
+    /// number of bytes.
     fn write(
         &self,
         handle: Handle,
         offset: u64,
         data: Bytes,
         appends: bool,
-    ) -> impl Future<Output = Result<()>> + Send;
+    ) -> impl Future<Output = Result<u32>> + Send;
 
     /// A descriptor of the handle is closed: what was written must be where others see it.
     fn flush(&self, handle: Handle) -> impl Future<Output = Result<()>> + Send;

@@ -97,8 +97,9 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.read(handle, offset, size).await
     }
 
-    async fn write(&self, handle: Handle, offset: u64, data: Bytes, appends: bool) -> Result<()> {
-        self.shared.write(handle, offset, data, appends).await
+    async fn write(&self, handle: Handle, offset: u64, data: Bytes, appends: bool) -> Result<u32> {
+        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        self.shared.write(handle, offset, data, appends).await.map(|()| size)
     }
 
     async fn flush(&self, handle: Handle) -> Result<()> {
