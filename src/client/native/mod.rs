@@ -3,7 +3,7 @@
 //! [`fs::NativeFs`] is the file system in the words of the kernel, without FUSE's types; `names`,
 //! `attributes`, `handles`, `contents`, `ranges` and `locks` hold its operations by theme, `fuse`
 //! converts arguments and replies. Below it are two narrow interfaces, [`meta::Meta`] to the master
-//! and [`data::ChunkIo`] to the chunk servers.
+//! and [`data::ChunkIo`] to the chunk servers, and [`remote`], which does both over the network.
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
@@ -27,6 +27,7 @@ pub mod meta;
 mod names;
 mod ranges;
 mod reader;
+pub mod remote;
 mod session;
 mod writer;
 

@@ -1,0 +1,192 @@
+//! Master and chunk servers over the network.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::data::{ChunkChange, ChunkIo};
+use super::meta::Meta;
+use crate::client::calls::Calls;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::proto::chunk::{Allocate, Copy, MakeCuts, Punch, Read, Seek, SyncChunks, Write, Zero};
+use crate::rpc::Method;
+use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
+
+/// A cluster by the URL of its master.
+#[derive(Clone)]
+pub struct Remote<C> {
+    calls: C,
+    master: Arc<str>,
+}
+
+impl<C: Calls> Remote<C> {
+    /// The cluster of the master at this URL.
+    pub fn new(calls: C, master: &str) -> Self {
+        Self { calls, master: master.into() }
+    }
+
+    async fn ask_server<M: Method>(&self, server: &ServerUrl, call: M) -> Result<M::Answer> {
+        self.calls.call(server.as_str(), call).await.map_err(FsError::from)
+    }
+
+    /// Asks the replicas one after the other until one answers.
+    async fn ask_any<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
+    where
+        M: Method,
+        F: Fn() -> M + Send + Sync,
+    {
+        let mut failure = no_replica(chunk);
+        for server in &chunk.replicas {
+            match self.ask_server(server, call()).await {
+                Ok(answer) => return Ok(answer),
+                // It is the layout that is old: other replicas would say the same.
+                Err(error) if error.kind() == ErrorKind::Stale => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%server, chunk = %chunk.key, "a replica failed: {error}");
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// Has every replica do the same, at the same time. The last answer stands for all.
+    async fn ask_all<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
+    where
+        M: Method,
+        F: Fn() -> M + Send,
+    {
+        if let [server] = &chunk.replicas[..] {
+            return self.ask_server(server, call()).await;
+        }
+        let mut asked = JoinSet::new();
+        for server in chunk.replicas.clone() {
+            let (remote, call) = (self.clone(), call());
+            asked.spawn(async move { remote.ask_server(&server, call).await });
+        }
+        let mut outcome = Err(no_replica(chunk));
+        let mut failure = None;
+        while let Some(joined) = asked.join_next().await {
+            match joined.unwrap_or_else(|error| Err(super::given_up(&error))) {
+                Err(error) => failure = Some(error),
+                answer => outcome = answer,
+            }
+        }
+        failure.map_or(outcome, Err)
+    }
+}
+
+fn no_replica(chunk: &ChunkLayout) -> FsError {
+    FsError::new(ErrorKind::Io, format!("no server has chunk {}", chunk.key))
+}
+
+impl<C: Calls> Meta for Remote<C> {
+    fn ask<M: Method>(&self, call: M) -> impl Future<Output = Result<M::Answer>> + Send {
+        let answer = self.calls.call(&self.master, call);
+        async { answer.await.map_err(FsError::from) }
+    }
+}
+
+impl<C: Calls> ChunkIo for Remote<C> {
+    async fn read(&self, chunk: &ChunkLayout, offset: u64, length: u64) -> Result<Bytes> {
+        let key = chunk.key;
+        let call = || Read { chunk: key, version: ChunkVersion::from(chunk), offset, length };
+        match self.ask_any(chunk, call).await {
+            // Placed, and never written to: nobody has told of bytes in it.
+            Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => {
+                Ok(Bytes::new())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(lost(chunk)),
+            outcome => outcome,
+        }
+    }
+
+    async fn write(&self, chunk: &ChunkLayout, extents: Vec<Extent>) -> Result<u64> {
+        let key = chunk.key;
+        let call = || Write {
+            chunk: key,
+            version: ChunkVersion::from(chunk),
+            extents: extents.clone(),
+        };
+        self.ask_all(chunk, call).await
+    }
+
+    async fn change(&self, chunk: &ChunkLayout, change: ChunkChange) -> Result<u64> {
+        let (key, version) = (chunk.key, || ChunkVersion::from(chunk));
+        let changed = match change {
+            ChunkChange::Cut => {
+                self.ask_all(chunk, || MakeCuts { chunk: key, version: version() }).await
+            }
+            ChunkChange::Allocate { offset, length } => {
+                let call = || Allocate {
+                    chunk: key,
+                    version: version(),
+                    offset,
+                    length,
+                    extend: false,
+                };
+                self.ask_all(chunk, call).await
+            }
+            ChunkChange::Punch { offset, length } => {
+                let call = || Punch { chunk: key, version: version(), offset, length };
+                self.ask_all(chunk, call).await
+            }
+            ChunkChange::Zero { offset, length } => {
+                let call = || Zero { chunk: key, version: version(), offset, length };
+                self.ask_all(chunk, call).await
+            }
+        };
+        match changed {
+            Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => Ok(0),
+            outcome => outcome,
+        }
+    }
+
+    async fn seek(&self, chunk: &ChunkLayout, offset: u64, target: Whence) -> Result<Option<u64>> {
+        let key = chunk.key;
+        let call =
+            || Seek { chunk: key, version: ChunkVersion::from(chunk), offset, whence: target };
+        match self.ask_any(chunk, call).await {
+            Ok(found) => Ok(found.0),
+            Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => {
+                Ok((target == Whence::Hole).then_some(offset))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(lost(chunk)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn copy(
+        &self,
+        (source, source_at): (&ChunkLayout, u64),
+        (target, target_at): (&ChunkLayout, u64),
+        length: u64,
+    ) -> Result<Option<u64>> {
+        let has_both = target.replicas.iter().all(|server| source.replicas.contains(server));
+        if !has_both || source.bytes == 0 {
+            return Ok(None);
+        }
+        let call = || Copy {
+            from_server: None,
+            from_chunk: source.key,
+            from_version: ChunkVersion::from(source),
+            from_offset: source_at,
+            chunk: target.key,
+            version: ChunkVersion::from(target),
+            offset: target_at,
+            length,
+        };
+        self.ask_all(target, call).await.map(Some)
+    }
+
+    async fn sync(&self, server: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
+        self.ask_server(server, SyncChunks { chunks: Some(chunks) }).await.map(|_| ())
+    }
+}
+
+/// Bytes were written to the chunk, and the server does not have it.
+fn lost(chunk: &ChunkLayout) -> FsError {
+    FsError::new(ErrorKind::Corrupt, format!("the servers have lost chunk {}", chunk.key))
+}
