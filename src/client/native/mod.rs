@@ -29,6 +29,7 @@ mod ranges;
 mod reader;
 pub mod remote;
 mod session;
+pub mod start;
 mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,106 @@
+//! A native mount from its beginning to its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::fs::NativeFs;
+use super::fuse::{self, Mounted};
+use super::remote::Remote;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::rpc::{CallError, RpcClient};
+
+/// What a native mount needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// An empty directory.
+    pub mountpoint: PathBuf,
+    /// The master's URL.
+    pub master: String,
+    /// Each request of the kernel ends within this time.
+    pub timeout: Duration,
+}
+
+/// A native mount.
+pub struct Running {
+    fs: Arc<NativeFs<Remote<RpcClient>>>,
+    mounted: Mounted,
+    shutdown: CancellationToken,
+    follower: JoinHandle<()>,
+}
+
+/// Whether the server at this URL is a master with a native file system. One of the homework's is
+/// not, and has no methods to ask for their names.
+///
+/// # Errors
+/// Those of the call, faults aside.
+pub async fn is_native(client: &RpcClient, master: &str) -> std::result::Result<bool, CallError> {
+    match client.methods(master).await {
+        Ok(methods) => Ok(methods.contains("fs.attach")),
+        Err(CallError::Fault(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Attaches to the master and mounts.
+///
+/// # Errors
+/// Says in one line what is wrong with the master or the mountpoint.
+pub async fn start(client: RpcClient, config: Config) -> Result<Running> {
+    let remote = Remote::new(client, &config.master);
+    let name = format!("{} (process {})", config.mountpoint.display(), std::process::id());
+    let fs = NativeFs::attach(remote, &name).await?;
+    let shutdown = CancellationToken::new();
+    let follower = tokio::spawn(Arc::clone(&fs).run(shutdown.clone()));
+    let Config { mountpoint, master, timeout } = config;
+    let (mounting, runtime) = (Arc::clone(&fs), Runtime::current());
+    let mounted = tokio::task::spawn_blocking(move || {
+        fuse::mount(&mounting, &mountpoint, &master, timeout, runtime)
+            .map_err(|error| error.context(format!("cannot mount {}", mountpoint.display())))
+    })
+    .await
+    .unwrap_or_else(|error| Err(super::given_up(&error)));
+    match mounted {
+        Ok(mounted) => Ok(Running { fs, mounted, shutdown, follower }),
+        Err(error) => {
+            shutdown.cancel();
+            fs.detach().await;
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    /// Whether somebody else has unmounted it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.mounted.is_over()
+    }
+
+    /// Sends what is only here, as far as the servers are quick about it, and unmounts.
+    ///
+    /// # Errors
+    /// `Io` if something could not be sent; the mount is gone all the same.
+    pub async fn stop(self) -> Result<()> {
+        let limit = limits::STORE_ON_STOP_TIMEOUT;
+        let stored = tokio::time::timeout(limit, self.fs.store_all()).await;
+        self.shutdown.cancel();
+        tokio::time::timeout(limit, self.fs.detach()).await.ok();
+        let mounted = self.mounted;
+        let unmounting = tokio::task::spawn_blocking(move || mounted.unmount());
+        // Files that are still open in it end with this process.
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(limit, unmounting).await {
+            tracing::warn!("unmounting: {error}");
+        }
+        self.follower.await.ok();
+        stored.unwrap_or_else(|_| {
+            let message = format!("what was written could not be sent within {limit:?}");
+            Err(FsError::new(ErrorKind::Io, message))
+        })
+    }
+}
