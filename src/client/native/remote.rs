@@ -10,7 +10,7 @@ use super::data::{ChunkChange, ChunkIo};
 use super::meta::Meta;
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError, Result};
-use crate::proto::chunk::{Allocate, Copy, MakeCuts, Punch, Read, Seek, SyncChunks, Write, Zero};
+use crate::proto::chunk::{Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero};
 use crate::rpc::Method;
 use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
 
@@ -169,7 +169,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
             return Ok(None);
         }
         let call = || Copy {
-            from_server: None,
+            from_server: Optional(None),
             from_chunk: source.key,
             from_version: ChunkVersion::from(source),
             from_offset: source_at,

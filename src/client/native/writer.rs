@@ -210,7 +210,7 @@ fn batches(flight: &[(u64, Bytes)]) -> BTreeMap<u64, Vec<Vec<Extent>>> {
             let mut at = part.offset;
             let calls = batches.entry(part.index).or_default();
             while !part_data.is_empty() {
-                let is_full = calls.last().is_some_and(|call| call.len() == limits::EXTENTS_MAX);
+                let is_full = calls.last().is_some_and(|call| call.len() == limits::LIST_MAX);
                 if calls.is_empty() || is_full || room == 0 {
                     calls.push(Vec::new());
                     room = limits::WRITE_CALL_SIZE_MAX;
