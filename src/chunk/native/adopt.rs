@@ -21,6 +21,12 @@ pub trait StagedValues: Send + Sync {
     /// # Errors
     /// What the disk says.
     fn remove(&self, key: &Key) -> Result<()>;
+
+    /// Returns when everything acknowledged before the call is on the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn sync(&self) -> Result<()>;
 }
 
 impl NativeStore {

@@ -53,6 +53,7 @@ mod load;
 pub mod local;
 mod read;
 mod record;
+mod remote;
 mod resize;
 mod room;
 mod seek;
@@ -84,6 +85,7 @@ use crate::types::ChunkKey;
 pub use self::adopt::StagedValues;
 pub use self::copy::{ChunkSource, CopyFrom};
 pub use self::record::TABLES;
+pub use self::service::{register, tend};
 
 /// The chunks of one server. All methods may wait for the disk.
 pub struct NativeStore {

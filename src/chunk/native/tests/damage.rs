@@ -1,14 +1,14 @@
 //! What lies damaged on the disk is found, and never returned.
 
-use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+use proptest::prelude::{any, prop, prop_assert, proptest};
 
 use super::model::{self, Keys, Model, any_op};
 use super::sim::{Death, World};
-use super::{extent, key, kind, start, v1};
+use super::{cases, extent, key, kind, start, v1};
 use crate::error::ErrorKind;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(60))]
 
     /// Whatever was done before: one flipped bit anywhere in synced data is found, before and after
     /// any crash, and the other blocks can be read.

@@ -12,12 +12,21 @@ mod versions;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proptest::prelude::ProptestConfig;
 
 use super::NativeStore;
 use super::index::Index;
 use crate::error::ErrorKind;
 use crate::types::{ChunkKey, ChunkVersion, Extent, Ino};
 use sim::World;
+
+/// So many cases, or as many as the environment asks for.
+fn cases(count: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(count),
+    }
+}
 
 /// A key for tests.
 fn key(ino: u64) -> ChunkKey {
