@@ -4,6 +4,7 @@
 //! is where) and [`values`] (large values in files); [`membership`] talks to the master.
 
 pub mod contents;
+pub mod heartbeat;
 pub mod index;
 pub mod membership;
 pub mod native;
