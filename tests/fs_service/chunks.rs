@@ -16,7 +16,8 @@ const ROOMY: u64 = 1 << 40;
 async fn truncate(client: &Client, ino: Ino, size: u64) {
     let change = Packed(SetAttr { size: Some(size), ..SetAttr::default() });
     let who = Packed(Credentials::ROOT);
-    client.call(SetAttributes { ino, change, who, session: client.session }).await.unwrap();
+    let call = SetAttributes { ino, change, who, session: client.session };
+    client.call(call).await.expect("the file is cut");
 }
 
 fn first_server(opened: &htfs::proto::fs::Opened) -> ServerUrl {

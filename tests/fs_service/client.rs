@@ -71,7 +71,7 @@ impl Master {
 
 /// Somebody who calls the master, as the superuser unless told otherwise.
 pub(crate) struct Client {
-    rpc: RpcClient,
+    pub(crate) rpc: RpcClient,
     url: String,
     pub(crate) session: SessionId,
     pub(crate) last_event: u64,

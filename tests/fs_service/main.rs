@@ -6,6 +6,7 @@ mod common;
 mod chunks;
 mod client;
 mod events;
+mod heart;
 mod locks;
 mod names;
 mod orphans;
