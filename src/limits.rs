@@ -242,10 +242,10 @@ pub const SYNCED_SINGLY_MAX: usize = 64;
 /// Files of one call that are synced at the same time.
 pub const SYNC_THREADS_MAX: usize = 8;
 
-/// Extents of one `chunk.write`.
-pub const EXTENTS_MAX: usize = 16_384;
+/// Values in an array of a native method: the extents of a `chunk.write`, say.
+pub const LIST_MAX: usize = 16_384;
 
-/// Chunks of one call of `chunk.sync` or `chunk.delete`, and of one page of `chunk.list`.
+/// Chunks of one page of `chunk.list`.
 pub const CHUNK_LIST_MAX: usize = 4096;
 
 /// A copy between chunks is done in pieces of so many bytes.
@@ -262,7 +262,7 @@ const _: () = {
     assert!(LOCKS_PER_INODE_MAX <= LOCKS_PER_SESSION_MAX);
     assert!(COPY_PIECE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
-    assert!(CUTS_PENDING_MAX <= CHUNK_LIST_MAX);
+    assert!(CHUNK_LIST_MAX <= LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));

@@ -3,6 +3,7 @@
 
 mod change;
 mod chunk;
+mod contents;
 mod directory;
 mod file;
 
@@ -16,6 +17,7 @@ use crate::limits;
 
 pub use change::{Access, Change, RenameMode, SetAttr, SetTime, XattrMode};
 pub use chunk::{ChunkKey, ChunkLayout, Cut, DroppedChunk};
+pub use contents::{ChunkStat, ChunkVersion, Extent, Space, Whence};
 pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
 

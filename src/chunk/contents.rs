@@ -196,6 +196,12 @@ impl Contents {
         Ok(any)
     }
 
+    /// The store of the index.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// How much there is.
     ///
     /// # Errors

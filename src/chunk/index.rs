@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::chunk::native;
 use crate::chunk::values::ValueFile;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -74,7 +75,7 @@ impl Index {
     /// # Errors
     /// `Corrupt` if it is damaged, and what the disk says.
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
-        let tables = [table::TABLES.as_slice(), &[LOG]].concat();
+        let tables = [table::TABLES.as_slice(), &[LOG], &native::TABLES].concat();
         let store = Arc::new(Store::open(&dir.store(), &tables)?);
         Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
     }

@@ -1,7 +1,8 @@
 //! A chunk server: keeps contents under keys, and makes itself known to the master.
 //!
 //! [`service`] decodes calls and answers them; [`contents`] is the hash table, over [`index`] (what
-//! is where) and [`values`] (large values in files); [`membership`] talks to the master.
+//! is where) and [`values`] (large values in files); [`native`] are the contents of native files,
+//! and [`staged`] how a value becomes such; [`membership`] talks to the master.
 
 pub mod contents;
 pub mod heartbeat;
@@ -9,6 +10,7 @@ pub mod index;
 pub mod membership;
 pub mod native;
 pub mod service;
+pub mod staged;
 pub mod values;
 
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use crate::types::ServerUrl;
 
 use contents::Contents;
 use membership::Membership;
+use native::{NativeStore, StagedValues};
 
 /// What a chunk server needs to know.
 #[derive(Clone, Debug)]
@@ -81,6 +84,7 @@ pub struct Running {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     contents: Arc<Contents>,
+    chunks: Arc<NativeStore>,
 }
 
 impl Running {
@@ -104,7 +108,7 @@ impl Running {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        tokio::task::block_in_place(|| self.contents.sync())
+        tokio::task::block_in_place(|| self.chunks.sync_all().and(self.contents.sync()))
     }
 }
 
@@ -122,9 +126,11 @@ pub async fn start(config: Config) -> Result<Running> {
     let open = || {
         let dir = DataDir::open(&config.data_dir, contents::ROLE)?;
         let contents = Contents::open(&dir, config.backup_every, clock::now())?;
-        Ok::<_, FsError>((Arc::new(dir), Arc::new(contents)))
+        let store = Arc::clone(contents.store());
+        let chunks = NativeStore::open(store, &dir.chunks())?;
+        Ok::<_, FsError>((Arc::new(dir), Arc::new(contents), Arc::new(chunks)))
     };
-    let (dir, contents) = tokio::task::block_in_place(open)?;
+    let (dir, contents, chunks) = tokio::task::block_in_place(open)?;
     let listeners = config.listen.bind().await?;
     let url = name(&config, Listen::port_of(&listeners)?)?;
     let counts = contents.counts()?;
@@ -133,20 +139,25 @@ pub async fn start(config: Config) -> Result<Running> {
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let registry = Arc::new(service::registry(&dir, &contents));
+    let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
+    let mut registry = service::registry(&dir, &contents);
+    let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
+    native::register(&mut registry, &chunks, &staged, &client);
+    let registry = Arc::new(registry);
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
     tasks.spawn(service::sweep(Arc::clone(&contents), config.sweep_period, shutdown.clone()));
     let to_sync = Arc::clone(&contents);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
+    tasks.spawn(native::tend(Arc::clone(&chunks), shutdown.clone()));
     let membership = Membership {
-        client: RpcClient::new(trust, limits::CALL_TIMEOUT),
+        client,
         master: master.as_str().to_owned(),
         server: url.clone(),
         contents: Arc::clone(&contents),
     };
     let (to_joined, joined) = watch::channel(false);
     tasks.spawn(membership.run(to_joined, shutdown.clone()));
-    Ok(Running { url, joined, shutdown, tasks, contents })
+    Ok(Running { url, joined, shutdown, tasks, contents, chunks })
 }
 
 /// The name of a server that listens on this port.

@@ -95,6 +95,18 @@ impl Params {
             .map_err(|error| WrongType(format!("parameter {} ({name}): {error}", self.taken)))
     }
 
+    /// As [`Params::take`], of a parameter that can be left out at the end.
+    ///
+    /// # Errors
+    /// If `convert` refuses it.
+    pub fn take_if_any<T>(
+        &mut self,
+        name: &str,
+        convert: impl FnOnce(Value) -> Result<T, WrongType>,
+    ) -> Result<Option<T>, WrongType> {
+        if self.values.len() == 0 { Ok(None) } else { self.take(name, convert).map(Some) }
+    }
+
     /// Ends the list.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ const LOCK: &str = "lock";
 /// An open data directory.
 ///
 /// Its contents: the marker `htfs`, `lock`, `store/` (the tables), `dumps/` (files of
-/// `write_file`) and, at a chunk server, `values/` (contents). No name that a caller chooses is
-/// ever made anywhere but in `dumps/`.
+/// `write_file`) and, at a chunk server, `values/` and `chunks/` (contents). No name that a caller
+/// chooses is ever made anywhere but in `dumps/`.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -78,6 +78,12 @@ impl DataDir {
         let path = self.path.join("values");
         file::create_private_dir(&path)?;
         Ok(path)
+    }
+
+    /// Where native chunks are, at a chunk server.
+    #[must_use]
+    pub fn chunks(&self) -> PathBuf {
+        self.path.join("chunks")
     }
 
     /// The file of a dump. Any plain name is good: the directory is for dumps alone.

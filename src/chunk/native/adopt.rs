@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{At, Extent, NativeStore};
+use super::NativeStore;
 use crate::error::Result;
 use crate::limits::CHUNK_SIZE;
-use crate::types::{ChunkKey, Key};
+use crate::types::{ChunkKey, ChunkVersion, Extent, Key};
 
 /// The values that classic clients have put, of which some are contents of files to be.
 pub trait StagedValues: Send + Sync {
@@ -21,6 +21,12 @@ pub trait StagedValues: Send + Sync {
     /// # Errors
     /// What the disk says.
     fn remove(&self, key: &Key) -> Result<()>;
+
+    /// Returns when everything acknowledged before the call is on the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn sync(&self) -> Result<()>;
 }
 
 impl NativeStore {
@@ -39,7 +45,7 @@ impl NativeStore {
         size: u64,
     ) -> Result<u64> {
         let contents = staged.contents(key, size)?;
-        let at = At::version(version);
+        let at = ChunkVersion::of(version);
         let mut chunk = *first;
         let mut rest = contents;
         let mut count = 0;

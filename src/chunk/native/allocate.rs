@@ -1,27 +1,27 @@
 //! Reserving room on the disk.
 
-use super::{At, NativeStore, end_of};
+use super::{NativeStore, end_of};
 use crate::error::Result;
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, ChunkVersion};
 
 impl NativeStore {
-    /// Reserves room for a range, so that writing there does not meet a full disk; with `extend`,
-    /// the chunk becomes at least as long. Contents stay as they are. Makes the chunk if there is
-    /// none.
+    /// Reserves room for a range, so that writing there does not meet a full disk, and answers the
+    /// bytes that the chunk holds; with `extend`, the chunk becomes at least as long. Contents stay
+    /// as they are. Makes the chunk if there is none.
     ///
     /// # Errors
     /// As [`NativeStore::write`]; after `NoSpace` nothing has changed but some room reserved.
     pub fn allocate(
         &self,
         key: &ChunkKey,
-        at: &At,
+        at: &ChunkVersion,
         (offset, length): (u64, u64),
         extend: bool,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let end = end_of(offset, length)?;
         self.room.take(length)?;
         let chunk = self.chunk(key);
-        let hold = self.begin_whole(&chunk, at)?;
+        let hold = self.begin_whole_or_make(&chunk, at)?;
         self.mark(&chunk, &hold, &[])?;
         let file = self.file_to_write(&chunk)?;
         if length > 0 {
@@ -32,6 +32,7 @@ impl NativeStore {
             file.set_length(end)?;
             chunk.state().length = end;
         }
-        Ok(())
+        let held = chunk.state().held;
+        Ok(held)
     }
 }

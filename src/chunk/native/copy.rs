@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{At, Extent, NativeStore, Whence, end_of};
-use crate::error::{ErrorKind, Result};
+use super::{NativeStore, end_of};
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, ChunkVersion, Extent, Whence};
 
 /// Where contents are copied from: this server or another.
 pub trait ChunkSource {
@@ -13,21 +13,33 @@ pub trait ChunkSource {
     ///
     /// # Errors
     /// As there; and what can go wrong on the way.
-    fn read(&self, key: &ChunkKey, at: &At, offset: u64, length: u64) -> Result<Bytes>;
+    fn read(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<Bytes>;
 
     /// As [`NativeStore::seek`].
     ///
     /// # Errors
     /// As there; and what can go wrong on the way.
-    fn seek(&self, key: &ChunkKey, at: &At, offset: u64, whence: Whence) -> Result<u64>;
+    fn seek(
+        &self,
+        key: &ChunkKey,
+        at: &ChunkVersion,
+        offset: u64,
+        whence: Whence,
+    ) -> Result<Option<u64>>;
 }
 
 impl ChunkSource for NativeStore {
-    fn read(&self, key: &ChunkKey, at: &At, offset: u64, length: u64) -> Result<Bytes> {
+    fn read(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<Bytes> {
         Self::read(self, key, at, offset, length)
     }
 
-    fn seek(&self, key: &ChunkKey, at: &At, offset: u64, whence: Whence) -> Result<u64> {
+    fn seek(
+        &self,
+        key: &ChunkKey,
+        at: &ChunkVersion,
+        offset: u64,
+        whence: Whence,
+    ) -> Result<Option<u64>> {
         Self::seek(self, key, at, offset, whence)
     }
 }
@@ -37,15 +49,15 @@ impl ChunkSource for NativeStore {
 pub struct CopyFrom {
     /// The chunk.
     pub key: ChunkKey,
-    /// Its version, at least.
-    pub at: At,
+    /// Its version.
+    pub at: ChunkVersion,
     /// Bytes from its beginning.
     pub offset: u64,
 }
 
 impl NativeStore {
-    /// Copies `length` bytes to `offset` in a chunk; makes the chunk if there is none. What the
-    /// source does not have is zeros, and its holes become holes.
+    /// Copies `length` bytes to `offset` in a chunk, and answers the bytes it holds then. Makes the
+    /// chunk if there is none. What the source does not have is zeros, and its holes become holes.
     ///
     /// # Errors
     /// What reading or writing says; some of it may be copied then. `InvalidArgument` if the two
@@ -54,37 +66,52 @@ impl NativeStore {
         &self,
         source: &dyn ChunkSource,
         from: &CopyFrom,
-        (key, at): (&ChunkKey, &At),
+        (key, at): (&ChunkKey, &ChunkVersion),
         offset: u64,
         length: u64,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let end = end_of(from.offset, length)?;
+        if from.key == *key && from.offset.abs_diff(offset) < length {
+            let message = "a range cannot be copied onto a part of itself";
+            return Err(FsError::new(ErrorKind::InvalidArgument, message));
+        }
         self.lengthen(key, at, end_of(offset, length)?)?;
         let mut position = from.offset;
         while position < end {
-            let find = |whence, limit: u64| match source.seek(&from.key, &from.at, position, whence)
-            {
-                Ok(found) => Ok(found.min(limit)),
-                Err(error) if error.kind() == ErrorKind::NoSuchOffset => Ok(limit),
-                Err(error) => Err(error),
-            };
             let target = offset + (position - from.offset);
-            let data_at = find(Whence::Data, end)?;
-            if data_at > position {
-                self.punch(key, at, target, data_at - position)?;
-                position = data_at;
-                continue;
+            match next_piece(source, from, position, end)? {
+                Piece::Hole(length) => {
+                    self.punch(key, at, target, length)?;
+                    position += length;
+                }
+                Piece::Data(data) => {
+                    position += data.len() as u64;
+                    self.write(key, at, &[Extent { offset: target, data }])?;
+                }
             }
-            // Whole blocks are verified: pieces end where blocks do.
-            let piece_end = (position / limits::COPY_PIECE + 1) * limits::COPY_PIECE;
-            let data_end = find(Whence::Hole, piece_end.min(end))?;
-            let data = source.read(&from.key, &from.at, position, data_end - position)?;
-            if data.is_empty() {
-                break;
-            }
-            position += data.len() as u64;
-            self.write(key, at, &[Extent { offset: target, data }])?;
         }
-        Ok(())
+        Ok(self.stat(key)?.held)
     }
+}
+
+/// The next part of a source.
+enum Piece {
+    /// So many bytes that were never written.
+    Hole(u64),
+    Data(Bytes),
+}
+
+/// What the source has at `position`, up to `end`.
+fn next_piece(source: &dyn ChunkSource, from: &CopyFrom, position: u64, end: u64) -> Result<Piece> {
+    let find = |whence| source.seek(&from.key, &from.at, position, whence);
+    let data_at = find(Whence::Data)?.unwrap_or(end).min(end);
+    if data_at > position {
+        return Ok(Piece::Hole(data_at - position));
+    }
+    // Whole blocks are verified: pieces end where blocks do.
+    let piece_end = end.min((position / limits::COPY_PIECE + 1) * limits::COPY_PIECE);
+    let data_end = find(Whence::Hole)?.unwrap_or(end).min(piece_end);
+    let data = source.read(&from.key, &from.at, position, data_end - position)?;
+    // It may have been cut meanwhile.
+    Ok(if data.is_empty() { Piece::Hole(data_end - position) } else { Piece::Data(data) })
 }

@@ -64,7 +64,9 @@ struct Synced {
 
 impl Index {
     pub(super) fn new(store: Arc<dyn IndexStore>) -> Self {
-        Self { store, committed: Mutex::default(), sync: Mutex::default(), synced: Condvar::new() }
+        // The first number stands for all commits of the processes before.
+        let committed = Mutex::new(Commit(1));
+        Self { store, committed, sync: Mutex::default(), synced: Condvar::new() }
     }
 
     pub(super) fn read<T>(&self, work: impl Fn(&dyn Txn) -> Result<T>) -> Result<T> {

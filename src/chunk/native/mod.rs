@@ -53,6 +53,7 @@ mod load;
 pub mod local;
 mod read;
 mod record;
+mod remote;
 mod resize;
 mod room;
 mod seek;
@@ -62,6 +63,7 @@ mod sum;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod version;
 mod write;
 mod zero;
 
@@ -78,32 +80,12 @@ use self::local::LocalDisk;
 use self::room::RoomGauge;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{self, CHUNK_SIZE};
-use crate::types::{ChunkKey, Cut};
+use crate::types::ChunkKey;
 
 pub use self::adopt::StagedValues;
 pub use self::copy::{ChunkSource, CopyFrom};
 pub use self::record::TABLES;
-pub use self::seek::Whence;
-pub use self::stat::{ChunkStat, Space};
-pub use self::write::Extent;
-
-/// The version of a chunk that a writer has been told of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct At {
-    /// The version. An older one than the chunk's is refused with `Stale`.
-    pub version: u64,
-    /// If the chunk's version is older: what it has to forget first, in any order. With that it
-    /// takes over the writer's version.
-    pub cuts: Vec<Cut>,
-}
-
-impl At {
-    /// A version, and nothing to forget.
-    #[must_use]
-    pub fn version(version: u64) -> Self {
-        Self { version, cuts: Vec::new() }
-    }
-}
+pub use self::service::{register, tend};
 
 /// The chunks of one server. All methods may wait for the disk.
 pub struct NativeStore {
@@ -174,11 +156,6 @@ impl NativeStore {
 
 fn not_found(key: &ChunkKey) -> FsError {
     FsError::new(ErrorKind::NotFound, format!("there is no chunk {key} here"))
-}
-
-fn stale(key: &ChunkKey, named: u64, recorded: u64) -> FsError {
-    let message = format!("chunk {key} has version {recorded} here, the call names {named}");
-    FsError::new(ErrorKind::Stale, message)
 }
 
 /// The end of a range of a chunk.

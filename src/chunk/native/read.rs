@@ -1,16 +1,14 @@
 //! Reading a range, verified block by block.
 
-use std::sync::{Arc, MutexGuard};
-
 use bytes::Bytes;
 
-use super::chunk::{BLOCK, Chunk, State};
+use super::NativeStore;
+use super::chunk::{BLOCK, Chunk};
 use super::disk::ChunkFile;
 use super::sum::Sum;
-use super::{At, NativeStore, not_found, stale};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::CHECKSUM_BLOCK_SIZE;
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, ChunkVersion};
 
 impl NativeStore {
     /// Up to `length` bytes from `offset` on; fewer only at the chunk's end. Holes are zeros.
@@ -19,11 +17,17 @@ impl NativeStore {
     /// block changes in between, the two do not fit, and the block is read again undisturbed.
     ///
     /// # Errors
-    /// `NotFound` if there is no such chunk, `Stale` if it is older than the reader knows it, even
-    /// after the cuts that the reader knows; `Corrupt` if a block does not fit its checksum.
-    pub fn read(&self, key: &ChunkKey, at: &At, offset: u64, length: u64) -> Result<Bytes> {
+    /// `NotFound` if there is no such chunk, `Stale` if it has another version, cuts made;
+    /// `Corrupt` if a block does not fit its checksum.
+    pub fn read(
+        &self,
+        key: &ChunkKey,
+        at: &ChunkVersion,
+        offset: u64,
+        length: u64,
+    ) -> Result<Bytes> {
         let chunk = self.chunk(key);
-        let state = self.readable(&chunk, at)?;
+        let state = self.state_at(&chunk, at)?;
         let end = offset.saturating_add(length).min(state.length);
         if offset >= end {
             return Ok(Bytes::new());
@@ -41,27 +45,6 @@ impl NativeStore {
         data.resize(data.len().max(wanted), 0);
         let skipped = in_memory(offset - start);
         Ok(Bytes::from(data).slice(skipped..wanted))
-    }
-
-    /// The state of a chunk, if there is one and it is not older than the reader knows it.
-    pub(super) fn readable<'a>(
-        &self,
-        chunk: &'a Arc<Chunk>,
-        at: &At,
-    ) -> Result<MutexGuard<'a, State>> {
-        let mut state = self.state(chunk)?;
-        if state.exists && state.version < at.version && !at.cuts.is_empty() {
-            drop(state);
-            self.apply_cuts(chunk, at)?;
-            state = self.state(chunk)?;
-        }
-        if !state.exists {
-            return Err(not_found(&chunk.key));
-        }
-        if state.version < at.version {
-            return Err(stale(&chunk.key, at.version, state.version));
-        }
-        Ok(state)
     }
 
     /// The whole of some blocks in a row, verified; the last one as far as its checksum goes.

@@ -1,148 +1,46 @@
-//! Making, cutting and lengthening a chunk, and its version.
+//! Cutting and lengthening a chunk.
 
 use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk, Hold};
-use super::index::Commit;
 use super::read::{block_of, in_memory};
-use super::record::{self, Head};
+use super::record;
 use super::sum::Sum;
-use super::{At, NativeStore, end_of, stale};
+use super::{NativeStore, end_of};
 use crate::error::Result;
-use crate::types::{ChunkKey, Cut};
+use crate::types::{ChunkKey, ChunkVersion};
 
 impl NativeStore {
-    /// Sets a chunk's length; what is new are zeros. Makes the chunk if there is none.
+    /// Sets a chunk's length, and answers the bytes it holds then; what is new are zeros. Makes the
+    /// chunk if there is none.
     ///
     /// # Errors
     /// As [`NativeStore::write`]; `Corrupt` if the last block that stays is damaged.
-    pub fn truncate(&self, key: &ChunkKey, at: &At, length: u64) -> Result<()> {
+    pub fn truncate(&self, key: &ChunkKey, at: &ChunkVersion, length: u64) -> Result<u64> {
         end_of(0, length)?;
         let chunk = self.chunk(key);
-        let hold = self.begin_whole(&chunk, at)?;
-        self.set_length(&chunk, &hold, length)
+        let hold = self.begin_whole_or_make(&chunk, at)?;
+        self.set_length(&chunk, &hold, length)?;
+        let held = chunk.state().held;
+        Ok(held)
     }
 
     /// Makes a chunk at least so long; what is new are zeros. Makes the chunk if there is none.
-    ///
-    /// # Errors
-    /// As [`NativeStore::truncate`].
-    pub fn lengthen(&self, key: &ChunkKey, at: &At, length: u64) -> Result<()> {
+    pub(super) fn lengthen(&self, key: &ChunkKey, at: &ChunkVersion, length: u64) -> Result<()> {
         end_of(0, length)?;
         let chunk = self.chunk(key);
-        let hold = self.begin_whole(&chunk, at)?;
+        let hold = self.begin_whole_or_make(&chunk, at)?;
         let is_shorter = chunk.state().length < length;
         if is_shorter { self.set_length(&chunk, &hold, length) } else { Ok(()) }
     }
 
-    /// Makes the cuts that a chunk does not know of yet: it forgets what lies from `keep` on, and
-    /// has that version. This can be repeated at any time.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such chunk; as [`NativeStore::truncate`].
-    pub fn cut(&self, key: &ChunkKey, at: &At) -> Result<()> {
-        self.apply_cuts(&self.chunk(key), at)
-    }
-
-    pub(super) fn apply_cuts(&self, chunk: &Arc<Chunk>, at: &At) -> Result<()> {
-        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
-        if !state.exists {
-            return Err(super::not_found(&chunk.key));
-        }
-        drop(state);
-        self.apply_cuts_held(chunk, &hold, at)
-    }
-
-    fn apply_cuts_held(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, at: &At) -> Result<()> {
-        let mut cuts = at.cuts.clone();
-        cuts.sort_unstable_by_key(|cut| cut.version);
-        let known = cuts.into_iter().filter(|cut| cut.version <= at.version);
-        for cut in known {
-            self.apply_cut(chunk, hold, cut)?;
-        }
-        Ok(())
-    }
-
-    /// Holds a whole chunk at a version; makes it if there is none.
-    pub(super) fn begin_whole<'a>(&self, chunk: &'a Arc<Chunk>, at: &At) -> Result<Hold<'a>> {
-        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
-        let (exists, version) = (state.exists, state.version);
-        state.check_sound(&chunk.key)?;
-        drop(state);
-        if exists && version > at.version {
-            return Err(stale(&chunk.key, at.version, version));
-        }
-        if !exists || version < at.version {
-            self.advance_held(chunk, &hold, at)?;
-        }
-        Ok(hold)
-    }
-
-    /// Makes a chunk, or takes it to a newer version, unless somebody else was faster.
-    pub(super) fn advance(&self, chunk: &Arc<Chunk>, at: &At) -> Result<()> {
-        self.begin_whole(chunk, at).map(drop)
-    }
-
-    fn advance_held(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, at: &At) -> Result<()> {
-        if !chunk.state().exists {
-            return self.make(chunk, at.version);
-        }
-        self.apply_cuts_held(chunk, hold, at)?;
-        self.set_version(chunk, at.version)
-    }
-
-    fn make(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
-        self.room.take(BLOCK)?;
-        // A file that is there already is what a deletion left when the machine died.
-        self.disk.create(&chunk.key)?.set_length(0)?;
-        let mut state = chunk.state();
-        let head = Head { version, ..Head::default() };
-        state.head_commit = self.put_head(chunk, &head)?;
-        state.recorded = head;
-        state.version = version;
-        state.exists = true;
-        state.is_new = true;
-        state.is_touched = true;
-        self.note_dirty(chunk, &mut state);
-        Ok(())
-    }
-
-    fn apply_cut(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, cut: Cut) -> Result<()> {
-        let state = chunk.state();
-        let (version, length) = (state.version, state.length);
-        drop(state);
-        if version >= cut.version {
-            return Ok(());
-        }
-        if cut.keep < length {
-            self.set_length(chunk, hold, cut.keep)?;
-        }
-        self.set_version(chunk, cut.version)
-    }
-
-    fn set_version(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
-        let mut state = chunk.state();
-        if state.version == version {
-            return Ok(());
-        }
-        let head = Head { version, ..state.recorded };
-        state.head_commit = self.put_head(chunk, &head)?;
-        state.recorded = head;
-        state.version = version;
-        state.is_touched = true;
-        self.note_dirty(chunk, &mut state);
-        Ok(())
-    }
-
-    fn put_head(&self, chunk: &Chunk, head: &Head) -> Result<Commit> {
-        self.index.commit(|txn| {
-            record::put_head(txn, &chunk.key, head);
-            Ok(())
-        })
-    }
-
     /// Cuts or lengthens a chunk. The caller holds the whole of it.
-    fn set_length(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, length: u64) -> Result<()> {
+    pub(super) fn set_length(
+        &self,
+        chunk: &Arc<Chunk>,
+        hold: &Hold<'_>,
+        length: u64,
+    ) -> Result<()> {
         let state = chunk.state();
         let (is_cut, last, at) = (length < state.length, block_of(length), length % BLOCK);
         let sum = state.sum(last);

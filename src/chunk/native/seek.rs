@@ -1,45 +1,39 @@
 //! Finding data and holes.
 
+use super::NativeStore;
 use super::chunk::BLOCK;
 use super::read::block_of;
-use super::{At, NativeStore};
-use crate::error::{ErrorKind, FsError, Result};
-use crate::types::ChunkKey;
-
-/// What to look for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whence {
-    /// Bytes that were written.
-    Data,
-    /// Bytes that were not; the end of the chunk is one.
-    Hole,
-}
+use crate::error::Result;
+use crate::limits::CHUNK_SIZE;
+use crate::types::{ChunkKey, ChunkVersion, Whence};
 
 impl NativeStore {
-    /// The first offset from `offset` on with data, or with a hole. A hole is told from data by
-    /// whole blocks, and at the end of what was written in a block.
+    /// The first offset from `offset` on with data, or with a hole; `None` if there is none in the
+    /// chunk. What lies behind the end is a hole. Data begin where blocks begin, holes there or
+    /// where what was written in a block ends.
     ///
     /// # Errors
-    /// `NoSuchOffset` if there are no data up to the end, or `offset` lies behind it; else as
-    /// [`NativeStore::read`].
-    pub fn seek(&self, key: &ChunkKey, at: &At, offset: u64, whence: Whence) -> Result<u64> {
+    /// As [`NativeStore::read`].
+    pub fn seek(
+        &self,
+        key: &ChunkKey,
+        at: &ChunkVersion,
+        offset: u64,
+        whence: Whence,
+    ) -> Result<Option<u64>> {
         let chunk = self.chunk(key);
-        let state = self.readable(&chunk, at)?;
-        let mut at = offset;
-        while at < state.length {
-            let start = at - at % BLOCK;
-            let data_end = start + state.sum(block_of(at)).len() as u64;
+        let state = self.state_at(&chunk, at)?;
+        let mut offset = offset;
+        while offset < state.length {
+            let start = offset - offset % BLOCK;
+            let data_end = start + state.sum(block_of(offset)).len() as u64;
             match whence {
-                Whence::Data if at < data_end => return Ok(at),
-                Whence::Hole if at >= data_end => return Ok(at),
-                Whence::Hole => at = data_end,
-                Whence::Data => at = start + BLOCK,
+                Whence::Data if offset < data_end => return Ok(Some(offset)),
+                Whence::Hole if offset >= data_end => return Ok(Some(offset)),
+                Whence::Hole => offset = data_end,
+                Whence::Data => offset = start + BLOCK,
             }
         }
-        if whence == Whence::Hole && offset < state.length {
-            return Ok(state.length);
-        }
-        let message = format!("chunk {key} has no data from {offset} on");
-        Err(FsError::new(ErrorKind::NoSuchOffset, message))
+        Ok(Some(offset).filter(|&offset| whence == Whence::Hole && offset < CHUNK_SIZE))
     }
 }

@@ -1,1 +1,147 @@
-//! The methods of the native contents.
+//! The methods of the native contents: decode, do, answer; and the work beside them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio_util::sync::CancellationToken;
+
+use super::remote::RemoteSource;
+use super::{CopyFrom, NativeStore, StagedValues};
+use crate::error::{FsError, Result};
+use crate::limits;
+use crate::proto::chunk::{
+    Adopt, Allocate, Copy, Delete, Found, GetSpace, List, Listed, MakeCuts, Punch, Read, Seek,
+    Stat, SyncChunks, Truncate, Write, Zero,
+};
+use crate::proto::values::Done;
+use crate::rpc::{Method, Registry, RpcClient};
+
+/// Offers all methods of the native contents. `staged` are the values that classic clients put, for
+/// `chunk.adopt`; `chunk.sync` covers them, too, so this has to come after their own methods.
+/// `peers` calls other chunk servers, for `chunk.copy`.
+pub fn register(
+    registry: &mut Registry,
+    store: &Arc<NativeStore>,
+    staged: &Arc<dyn StagedValues>,
+    peers: &RpcClient,
+) {
+    let own = Arc::clone(store);
+    registry.add(move |call: Read, _| {
+        let read = || own.read(&call.chunk, &call.version, call.offset, call.length);
+        let is_quick = call.length <= limits::QUICK_READ_MAX;
+        let data: Result<Bytes> = if is_quick { read() } else { blocking(read) };
+        async { data }
+    });
+    register_changes(registry, store, peers);
+    register_questions(registry, store);
+    let values = Arc::clone(staged);
+    offer(registry, store, move |store, call: Adopt| {
+        store.adopt(&*values, &call.key, (&call.chunk, call.version), call.size)
+    });
+    let values = Arc::clone(staged);
+    offer(registry, store, move |store, call: SyncChunks| {
+        match call.chunks {
+            Some(chunks) => store.sync(&chunks)?,
+            None => values.sync().and(store.sync_all())?,
+        }
+        Ok(Done)
+    });
+}
+
+fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {
+    offer(registry, store, |store, call: Write| {
+        store.write(&call.chunk, &call.version, &call.extents)
+    });
+    offer(registry, store, |store, call: Truncate| {
+        store.truncate(&call.chunk, &call.version, call.length)
+    });
+    offer(registry, store, |store, call: MakeCuts| store.cut(&call.chunk, &call.version));
+    offer(registry, store, |store, call: Allocate| {
+        let range = (call.offset, call.length);
+        store.allocate(&call.chunk, &call.version, range, call.extend)
+    });
+    offer(registry, store, |store, call: Punch| {
+        store.punch(&call.chunk, &call.version, call.offset, call.length)
+    });
+    offer(registry, store, |store, call: Zero| {
+        store.zero(&call.chunk, &call.version, call.offset, call.length)
+    });
+    let peers = peers.clone();
+    offer(registry, store, move |store, call: Copy| {
+        let from =
+            CopyFrom { key: call.from_chunk, at: call.from_version, offset: call.from_offset };
+        let target = (&call.chunk, &call.version);
+        match call.from_server.0 {
+            None => store.copy(store, &from, target, call.offset, call.length),
+            Some(server) => {
+                let source = RemoteSource::new(peers.clone(), server);
+                store.copy(&source, &from, target, call.offset, call.length)
+            }
+        }
+    });
+    offer(registry, store, |store, call: Delete| store.delete(&call.chunks).map(|()| Done));
+}
+
+fn register_questions(registry: &mut Registry, store: &Arc<NativeStore>) {
+    offer(registry, store, |store, call: Seek| {
+        store.seek(&call.chunk, &call.version, call.offset, call.whence).map(Found)
+    });
+    offer(registry, store, |store, call: Stat| store.stat(&call.chunk));
+    offer(registry, store, |store, call: List| {
+        let limit = usize::try_from(call.limit).unwrap_or(usize::MAX);
+        let page = store.list(call.after.0.as_ref(), limit)?;
+        Ok(page.into_iter().map(|(key, stat)| Listed { key, stat }).collect())
+    });
+    offer(registry, store, |store, _: GetSpace| store.space());
+}
+
+/// Offers a method that may wait for the disk.
+fn offer<M: Method>(
+    registry: &mut Registry,
+    store: &Arc<NativeStore>,
+    answer: impl Fn(&NativeStore, M) -> Result<M::Answer> + Send + Sync + 'static,
+) {
+    let store = Arc::clone(store);
+    registry.add(move |call: M, _| {
+        let answer = blocking(|| answer(&store, call));
+        async { answer }
+    });
+}
+
+/// Does work that may wait for the disk where it keeps no other call waiting.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Until `shutdown`, syncs from time to time, so that a power cut costs little; first looks through
+/// what the last process left.
+pub async fn tend(store: Arc<NativeStore>, shutdown: CancellationToken) {
+    let own = Arc::clone(&store);
+    report("looking through the chunks", in_background(move || own.inspect()).await);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(limits::CHUNK_SYNC_PERIOD) => {}
+        }
+        if store.is_dirty() {
+            let own = Arc::clone(&store);
+            report("syncing the chunks", in_background(move || own.sync_all()).await);
+        }
+    }
+}
+
+async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| FsError::from(std::io::Error::from(error)))?
+}
+
+fn report(what: &str, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::error!("{what}: {error}");
+    }
+}

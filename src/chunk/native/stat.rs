@@ -7,29 +7,7 @@ use super::record;
 use super::{NativeStore, not_found};
 use crate::error::Result;
 use crate::limits;
-use crate::types::ChunkKey;
-
-/// A chunk from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkStat {
-    /// The version of its contents.
-    pub version: u64,
-    /// Its length, in bytes.
-    pub length: u64,
-    /// Bytes in it that are no holes.
-    pub held: u64,
-}
-
-/// The room of a server, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// The size of its disk.
-    pub total: u64,
-    /// What can still be written.
-    pub free: u64,
-    /// What its chunks hold, holes aside.
-    pub held: u64,
-}
+use crate::types::{ChunkKey, ChunkStat, Space};
 
 impl NativeStore {
     /// What a chunk is.

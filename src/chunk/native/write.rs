@@ -1,42 +1,26 @@
 //! Writing ranges.
 
-use bytes::Bytes;
 use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk, Hold};
 use super::disk::ChunkFile;
-use super::index::Commit;
 use super::read::{block_of, in_memory};
 use super::sum::Sum;
-use super::{At, NativeStore, end_of, record, stale};
+use super::version::{Standing, standing};
+use super::{NativeStore, end_of, record};
 use crate::error::Result;
 use crate::limits;
-use crate::types::ChunkKey;
-
-/// A piece of contents and where in a chunk it belongs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Bytes from the beginning of the chunk.
-    pub offset: u64,
-    /// The contents.
-    pub data: Bytes,
-}
-
-impl Extent {
-    fn end(&self) -> u64 {
-        self.offset + self.data.len() as u64
-    }
-}
+use crate::types::{ChunkKey, ChunkVersion, Extent};
 
 impl NativeStore {
-    /// Writes extents in their order; makes the chunk if there is none. Writes to different blocks
-    /// go on side by side.
+    /// Writes extents in their order, and answers the bytes that the chunk holds then. Makes the
+    /// chunk if there is none. Writes to different blocks go on side by side.
     ///
     /// # Errors
-    /// `Stale` for a version older than the chunk's, `FileTooLarge` behind the end of a chunk,
+    /// `Stale` if the chunk has another version, cuts made; `FileTooLarge` behind the end of a chunk,
     /// `NoSpace` if the disk is full. If anything was written before the error, it is whole bytes
     /// with checksums that fit.
-    pub fn write(&self, key: &ChunkKey, at: &At, extents: &[Extent]) -> Result<()> {
+    pub fn write(&self, key: &ChunkKey, at: &ChunkVersion, extents: &[Extent]) -> Result<u64> {
         for extent in extents {
             end_of(extent.offset, extent.data.len() as u64)?;
         }
@@ -53,31 +37,29 @@ impl NativeStore {
             state.set_sum(block, sum);
         }
         state.length = state.length.max(end);
+        let held = state.held;
         drop(state);
-        result
+        result.map(|()| held)
     }
 
     /// Holds blocks that are about to change, with their marks on the disk.
     fn begin_write<'a>(
         &self,
         chunk: &'a Arc<Chunk>,
-        at: &At,
+        at: &ChunkVersion,
         blocks: Vec<usize>,
     ) -> Result<(Hold<'a>, Vec<Sum>)> {
         loop {
             let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks.clone());
-            let (exists, version) = (state.exists, state.version);
+            let standing = standing(&state, &chunk.key, at)?;
             let sums = blocks.iter().map(|&block| state.sum(block)).collect();
             drop(state);
-            if exists && version == at.version {
+            if standing == Standing::AsMeant {
                 self.mark(chunk, &hold, &blocks)?;
                 return Ok((hold, sums));
             }
             drop(hold);
-            if exists && version > at.version {
-                return Err(stale(&chunk.key, at.version, version));
-            }
-            self.advance(chunk, at)?;
+            self.begin_whole_or_make(chunk, at)?;
         }
     }
 
@@ -101,7 +83,7 @@ impl NativeStore {
         });
         drop(state);
         // Nobody else relies on these marks meanwhile: the blocks are held.
-        committed.and_then(|commit: Commit| self.index.sync_to(commit)).inspect_err(|_| {
+        committed.and_then(|commit| self.index.sync_to(commit)).inspect_err(|_| {
             let mut state = chunk.state();
             unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = false);
         })

@@ -6,25 +6,32 @@ use super::chunk::{BLOCK, Chunk};
 use super::disk::ChunkFile;
 use super::read::{block_of, in_memory};
 use super::sum::Sum;
-use super::{At, NativeStore, end_of, not_found};
+use super::{NativeStore, end_of};
 use crate::error::Result;
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, ChunkVersion};
 
 impl NativeStore {
-    /// Makes a range a hole. What lies behind the chunk's end is left alone.
+    /// Makes a range a hole, and answers the bytes that the chunk holds then. What lies behind its
+    /// end is left alone.
     ///
     /// # Errors
     /// `NotFound` if there is no such chunk; else as [`NativeStore::truncate`].
-    pub fn punch(&self, key: &ChunkKey, at: &At, offset: u64, length: u64) -> Result<()> {
+    pub fn punch(
+        &self,
+        key: &ChunkKey,
+        at: &ChunkVersion,
+        offset: u64,
+        length: u64,
+    ) -> Result<u64> {
         self.clear(key, at, (offset, length), |file, from, length| Ok(file.punch(from, length)?))
     }
 
-    /// Makes a range zeros and keeps its room, or gets some. What lies behind the chunk's end is
-    /// left alone.
+    /// Makes a range zeros and keeps its room, or gets some; answers the bytes that the chunk holds
+    /// then. What lies behind its end is left alone.
     ///
     /// # Errors
     /// As [`NativeStore::punch`]; `NoSpace` if the disk is full, with the range zeros already.
-    pub fn zero(&self, key: &ChunkKey, at: &At, offset: u64, length: u64) -> Result<()> {
+    pub fn zero(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<u64> {
         self.room.take(length)?;
         self.clear(key, at, (offset, length), |file, from, length| {
             file.punch(from, length)?;
@@ -35,19 +42,18 @@ impl NativeStore {
     fn clear(
         &self,
         key: &ChunkKey,
-        at: &At,
+        at: &ChunkVersion,
         (offset, length): (u64, u64),
         clear: impl Fn(&dyn ChunkFile, u64, u64) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let end = end_of(offset, length)?;
         let chunk = self.chunk(key);
-        if !self.state(&chunk)?.exists {
-            return Err(not_found(key));
-        }
         let hold = self.begin_whole(&chunk, at)?;
-        let end = end.min(chunk.state().length);
+        let state = chunk.state();
+        let (end, held) = (end.min(state.length), state.held);
+        drop(state);
         if offset >= end {
-            return Ok(());
+            return Ok(held);
         }
         let blocks: Vec<usize> = (block_of(offset)..=block_of(end - 1)).collect();
         let sums = blocks.iter().map(|&block| self.sum_without(&chunk, block, (offset, end)));
@@ -57,8 +63,9 @@ impl NativeStore {
         let result = clear(&*file, offset, end - offset);
         let mut state = chunk.state();
         blocks.into_iter().zip(sums).for_each(|(block, sum)| state.set_sum(block, sum));
+        let held = state.held;
         drop(state);
-        result
+        result.map(|()| held)
     }
 
     /// The sum of a block when a range of the chunk is zeros. The caller holds the chunk.

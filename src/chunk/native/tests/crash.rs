@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, proptest};
+use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
 
 use super::model::{self, Keys, Model, Op, any_op};
 use super::sim::{Death, World};
-use super::start;
+use super::{cases, start};
 
 /// Does some work and dies in the middle of it; then everything must be readable and possible.
 /// Answers whether the work was long enough to die in.
@@ -57,7 +57,7 @@ fn deaths() -> impl Strategy<Value = Death> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn no_crash_makes_a_block_unreadable(
@@ -115,7 +115,7 @@ fn every_step_of_a_long_piece_of_work_can_be_the_last() {
     ];
     let mut steps = 0;
     while die_during(&ops, &[(steps, Death::Kill)], steps) {
-        for seed in 0..20 {
+        for seed in 0..4 {
             die_during(&ops, &[(steps, Death::PowerCut)], steps * 100 + seed);
         }
         steps += 1;

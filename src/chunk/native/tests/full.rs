@@ -18,7 +18,7 @@ fn a_full_disk_refuses_what_grows_and_takes_what_does_not() {
     let mut offset = 0;
     let full = loop {
         match store.write(&key(3), &v1(), &extent(offset, vec![1; 4096])) {
-            Ok(()) => offset += 4096,
+            Ok(_) => offset += 4096,
             Err(error) => break error,
         }
         assert!(offset < 1_000_000, "it never fills");

@@ -4,11 +4,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::{NativeStore, TABLES, Whence};
+use super::super::{NativeStore, TABLES};
 use super::{extent, key, kind, v1};
 use crate::chunk::native::{ChunkSource, CopyFrom};
 use crate::error::ErrorKind;
 use crate::store::Store;
+use crate::types::Whence;
 
 fn open(folder: &Path) -> NativeStore {
     let store = Arc::new(Store::open(&folder.join("index"), &TABLES).unwrap());
@@ -50,12 +51,14 @@ fn holes_are_found_and_copied_as_holes() {
     let store = open(folder.path());
     store.write(&key(1), &v1(), &extent(10 << 20, vec![1; 100_000])).unwrap();
     store.lengthen(&key(1), &v1(), 30 << 20).unwrap();
-    assert_eq!(store.seek(&key(1), &v1(), 5, Whence::Hole).unwrap(), 5);
-    assert_eq!(store.seek(&key(1), &v1(), 5, Whence::Data).unwrap(), 10 << 20);
+    let seek = |offset, whence| store.seek(&key(1), &v1(), offset, whence).unwrap();
     let end = (10 << 20) + 100_000;
-    assert_eq!(store.seek(&key(1), &v1(), 10 << 20, Whence::Hole).unwrap(), end);
-    assert_eq!(kind(store.seek(&key(1), &v1(), end, Whence::Data)), ErrorKind::NoSuchOffset);
-    assert_eq!(kind(store.seek(&key(1), &v1(), 30 << 20, Whence::Hole)), ErrorKind::NoSuchOffset);
+    assert_eq!(seek(5, Whence::Hole), Some(5));
+    assert_eq!(seek(5, Whence::Data), Some(10 << 20));
+    assert_eq!(seek(10 << 20, Whence::Hole), Some(end));
+    assert_eq!(seek(end, Whence::Data), None);
+    assert_eq!(seek(40 << 20, Whence::Hole), Some(40 << 20));
+    assert_eq!(seek(64 << 20, Whence::Hole), None);
     let from = CopyFrom { key: key(1), at: v1(), offset: 0 };
     store.copy(&store, &from, (&key(2), &v1()), 0, 30 << 20).unwrap();
     let read = |ino| ChunkSource::read(&store, &key(ino), &v1(), 0, 64 << 20).unwrap();

@@ -7,16 +7,26 @@ mod local;
 mod model;
 mod sim;
 mod together;
+mod versions;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proptest::prelude::ProptestConfig;
 
+use super::NativeStore;
 use super::index::Index;
-use super::{At, Extent, NativeStore};
 use crate::error::ErrorKind;
-use crate::types::{ChunkKey, Ino};
+use crate::types::{ChunkKey, ChunkVersion, Extent, Ino};
 use sim::World;
+
+/// So many cases, or as many as the environment asks for.
+fn cases(count: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(count),
+    }
+}
 
 /// A key for tests.
 fn key(ino: u64) -> ChunkKey {
@@ -24,13 +34,8 @@ fn key(ino: u64) -> ChunkKey {
 }
 
 /// The version that tests write at, unless versions are what they test.
-fn v1() -> At {
-    At::version(1)
-}
-
-/// The version that any chunk has at least.
-fn v0() -> At {
-    At::version(0)
+fn v1() -> ChunkVersion {
+    ChunkVersion::of(1)
 }
 
 /// One extent.

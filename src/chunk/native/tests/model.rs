@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
 
-use super::{At, Extent, NativeStore, extent, key, v0, v1};
+use super::{NativeStore, key, v1};
 use crate::chunk::native::CopyFrom;
 use crate::error::{ErrorKind, Result};
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, Extent};
 
 /// Chunks are up to this long here: five blocks and a bit.
 const LENGTH_MAX: u64 = 5 * 65_536 + 1000;
@@ -102,9 +102,9 @@ fn clipped(offset: u64, length: u64) -> u64 {
 
 impl Op {
     /// Does it.
-    pub(super) fn run(&self, store: &NativeStore, keys: &Keys) -> Result<()> {
-        let ignore_absent = |result: Result<()>| match result {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+    pub(super) fn run(&self, store: &NativeStore, keys: &Keys) -> Result<u64> {
+        let ignore_absent = |result: Result<u64>| match result {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
             result => result,
         };
         match *self {
@@ -131,17 +131,17 @@ impl Op {
             Self::Copy(from, offset, to, target, length) => {
                 let from = CopyFrom { key: keys.of(from), at: v1(), offset };
                 if store.stat(&from.key).is_err() {
-                    return Ok(());
+                    return Ok(0);
                 }
                 store.copy(store, &from, (&keys.of(to), &v1()), target, clipped(target, length))
             }
             Self::Delete(ino) => {
                 store.delete(&[keys.of(ino)])?;
                 keys.forget(ino);
-                Ok(())
+                Ok(0)
             }
-            Self::Sync(ino) => ignore_absent(store.sync(&[keys.of(ino)])),
-            Self::SyncAll => store.sync_all(),
+            Self::Sync(ino) => ignore_absent(store.sync(&[keys.of(ino)]).map(|()| 0)),
+            Self::SyncAll => store.sync_all().map(|()| 0),
         }
     }
 }
@@ -260,28 +260,6 @@ pub(super) fn read(store: &NativeStore, key: &ChunkKey) -> Result<Image> {
     match store.stat(key) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(stat) => Ok(Some(store.read(key, &v0(), 0, stat.length)?.to_vec())),
+        Ok(stat) => Ok(Some(store.read(key, &v1(), 0, stat.length)?.to_vec())),
     }
-}
-
-#[test]
-fn an_older_version_is_refused_and_a_newer_one_forgets_first() {
-    use super::{kind, sim::World, start};
-    use crate::types::Cut;
-    let store = start(&World::new(1));
-    store.write(&key(1), &At::version(2), &extent(0, vec![7; 100])).unwrap();
-    assert_eq!(kind(store.write(&key(1), &v1(), &extent(0, vec![1]))), ErrorKind::Stale);
-    assert_eq!(kind(store.truncate(&key(1), &v1(), 0)), ErrorKind::Stale);
-    assert_eq!(kind(store.read(&key(1), &At::version(3), 0, 1)), ErrorKind::Stale);
-    let cuts = vec![Cut { version: 4, keep: 50 }, Cut { version: 3, keep: 10 }];
-    let newer = At { version: 4, cuts };
-    store.write(&key(1), &newer, &extent(20, vec![9])).unwrap();
-    let expected = [vec![7; 10], vec![0; 10], vec![9]].concat();
-    assert_eq!(store.read(&key(1), &newer, 0, 100).unwrap(), expected);
-    store.cut(&key(1), &At { version: 4, cuts: vec![Cut { version: 4, keep: 0 }] }).unwrap();
-    assert_eq!(store.stat(&key(1)).unwrap().length, 21);
-    let newer = At { version: 6, cuts: vec![Cut { version: 5, keep: 5 }] };
-    assert_eq!(kind(store.read(&key(1), &newer, 0, 1)), ErrorKind::Stale);
-    let stat = store.stat(&key(1)).unwrap();
-    assert_eq!((stat.version, stat.length), (5, 5));
 }

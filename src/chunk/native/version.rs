@@ -1,0 +1,161 @@
+//! Making a chunk, and bringing one that is behind to the version that is meant.
+
+use std::sync::{Arc, MutexGuard};
+
+use super::chunk::{BLOCK, Chunk, Hold, State};
+use super::index::Commit;
+use super::record::{self, Head};
+use super::{NativeStore, not_found};
+use crate::error::{ErrorKind, FsError, Result};
+use crate::types::{ChunkKey, ChunkVersion, Cut};
+
+/// How a chunk stands to a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has it.
+    AsMeant,
+    /// It has to make some cuts.
+    Behind,
+    /// There is no such chunk.
+    Absent,
+}
+
+/// How a chunk stands to a version; `Stale` if it cannot come to it.
+pub(super) fn standing(state: &State, key: &ChunkKey, at: &ChunkVersion) -> Result<Standing> {
+    if !state.exists {
+        return Ok(Standing::Absent);
+    }
+    if state.version == at.version {
+        return Ok(Standing::AsMeant);
+    }
+    if (at.cuts_from..at.version).contains(&state.version) {
+        return Ok(Standing::Behind);
+    }
+    let message =
+        format!("chunk {key} has version {} here, the call names {}", state.version, at.version);
+    Err(FsError::new(ErrorKind::Stale, message))
+}
+
+impl NativeStore {
+    /// Makes the cuts that a chunk has not made yet, and answers the bytes it holds then. To a
+    /// chunk that is newer nothing happens, so this can be repeated at any time.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such chunk, `Stale` if it has missed more than the cuts; as
+    /// [`NativeStore::truncate`].
+    pub fn cut(&self, key: &ChunkKey, at: &ChunkVersion) -> Result<u64> {
+        let chunk = self.chunk(key);
+        let state = self.state(&chunk)?;
+        if state.exists && state.version >= at.version {
+            return Ok(state.held);
+        }
+        drop(state);
+        let _hold = self.begin_whole(&chunk, at)?;
+        let held = chunk.state().held;
+        Ok(held)
+    }
+
+    /// The state of a chunk that has the version that is meant.
+    pub(super) fn state_at<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+        at: &ChunkVersion,
+    ) -> Result<MutexGuard<'a, State>> {
+        loop {
+            let state = self.state(chunk)?;
+            match standing(&state, &chunk.key, at)? {
+                Standing::AsMeant => return Ok(state),
+                Standing::Absent => return Err(not_found(&chunk.key)),
+                Standing::Behind => drop(state),
+            }
+            self.begin_whole(chunk, at)?;
+        }
+    }
+
+    /// Holds the whole of a chunk that has the version that is meant.
+    pub(super) fn begin_whole<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+        at: &ChunkVersion,
+    ) -> Result<Hold<'a>> {
+        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
+        state.check_sound(&chunk.key)?;
+        let standing = standing(&state, &chunk.key, at)?;
+        drop(state);
+        match standing {
+            Standing::AsMeant => {}
+            Standing::Absent => return Err(not_found(&chunk.key)),
+            Standing::Behind => {
+                let mut cuts = at.cuts.clone();
+                cuts.sort_unstable_by_key(|cut| cut.version);
+                let known = cuts.into_iter().filter(|cut| cut.version <= at.version);
+                known.into_iter().try_for_each(|cut| self.make_cut(chunk, &hold, cut))?;
+                self.set_version(chunk, at.version)?;
+            }
+        }
+        Ok(hold)
+    }
+
+    /// As [`NativeStore::begin_whole`], and makes the chunk if there is none.
+    pub(super) fn begin_whole_or_make<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+        at: &ChunkVersion,
+    ) -> Result<Hold<'a>> {
+        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
+        if !state.exists {
+            drop(state);
+            self.make(chunk, at.version)?;
+            return Ok(hold);
+        }
+        drop(state);
+        drop(hold);
+        self.begin_whole(chunk, at)
+    }
+
+    fn make(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
+        self.room.take(BLOCK)?;
+        // A file that is there already is what a deletion left when the machine died.
+        self.disk.create(&chunk.key)?.set_length(0)?;
+        let mut state = chunk.state();
+        self.commit_version(chunk, &mut state, version)?;
+        state.exists = true;
+        state.is_new = true;
+        Ok(())
+    }
+
+    fn make_cut(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, cut: Cut) -> Result<()> {
+        let state = chunk.state();
+        let (version, length) = (state.version, state.length);
+        drop(state);
+        if version >= cut.version {
+            return Ok(());
+        }
+        if cut.keep < length {
+            self.set_length(chunk, hold, cut.keep)?;
+        }
+        self.set_version(chunk, cut.version)
+    }
+
+    fn set_version(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
+        let mut state = chunk.state();
+        if state.version == version {
+            return Ok(());
+        }
+        self.commit_version(chunk, &mut state, version)
+    }
+
+    fn commit_version(&self, chunk: &Arc<Chunk>, state: &mut State, version: u64) -> Result<()> {
+        let head = Head { version, ..state.recorded };
+        let commit: Commit = self.index.commit(|txn| {
+            record::put_head(txn, &chunk.key, &head);
+            Ok(())
+        })?;
+        state.head_commit = commit;
+        state.recorded = head;
+        state.version = version;
+        state.is_touched = true;
+        self.note_dirty(chunk, state);
+        Ok(())
+    }
+}
