@@ -290,6 +290,9 @@ pub const PLACE_MAX: usize = 256;
 /// Time between two heartbeats of a chunk server.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
 
+/// Time until the next attempt after a heartbeat that failed.
+pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(500);
+
 /// A chunk server that was silent for so long gets no new chunks.
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -5,6 +5,7 @@
 //! and [`staged`] how a value becomes such; [`membership`] talks to the master.
 
 pub mod contents;
+pub mod heartbeat;
 pub mod index;
 pub mod membership;
 pub mod native;

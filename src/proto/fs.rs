@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::field::{Packed, method};
 use crate::proto::values::Done;
+pub use crate::proto::xattr::{GetXattr, ListXattr, RemoveXattr, SetXattr};
 use crate::types::{
     Access, Attr, ChunkKey, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name,
-    RenameMode, SetAttr, XattrMode,
+    RenameMode, SetAttr,
 };
 
 /// A session of one client: see [`crate::proto::session`]. 0 stands for none.
@@ -287,60 +288,6 @@ method! {
         /// Who asks.
         who: Packed<Credentials>,
     } -> Packed<DirPage>
-}
-
-method! {
-    /// The value of an extended attribute.
-    [repeatable] GetXattr = "fs.getxattr" {
-        /// The inode.
-        ino: Ino,
-        /// The attribute, with its prefix.
-        name: Bytes,
-        /// Who asks.
-        who: Packed<Credentials>,
-    } -> Bytes
-}
-
-method! {
-    /// Sets an extended attribute.
-    [once] SetXattr = "fs.setxattr" {
-        /// The inode.
-        ino: Ino,
-        /// The attribute, with its prefix.
-        name: Bytes,
-        /// Its value.
-        value: Bytes,
-        /// What must be there already.
-        mode: Packed<XattrMode>,
-        /// Who asks.
-        who: Packed<Credentials>,
-        /// The session that asks, or 0: it is not told what it knows from the answer.
-        session: SessionId,
-    } -> Done
-}
-
-method! {
-    /// The names of all extended attributes.
-    [repeatable] ListXattr = "fs.listxattr" {
-        /// The inode.
-        ino: Ino,
-        /// Who asks.
-        who: Packed<Credentials>,
-    } -> Packed<Vec<Bytes>>
-}
-
-method! {
-    /// Removes an extended attribute.
-    [once] RemoveXattr = "fs.removexattr" {
-        /// The inode.
-        ino: Ino,
-        /// The attribute, with its prefix.
-        name: Bytes,
-        /// Who asks.
-        who: Packed<Credentials>,
-        /// The session that asks, or 0: it is not told what it knows from the answer.
-        session: SessionId,
-    } -> Done
 }
 
 method! {

@@ -9,5 +9,6 @@ pub mod fs;
 pub mod server;
 pub mod session;
 pub mod values;
+mod xattr;
 
 pub use field::{Field, Packed};

@@ -1,0 +1,90 @@
+//! The chunk server's side of heartbeats, with a real master and a pretended disk.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use htfs::chunk::heartbeat::{Heart, Holdings};
+use htfs::chunk::native::Space;
+use htfs::error::Result;
+use htfs::limits;
+use htfs::proto::Packed;
+use htfs::proto::fs::Place;
+use htfs::proto::server::Join;
+use htfs::types::{ChunkKey, Ino, ServerUrl};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{DISK_SIZE, Master, eventually};
+
+/// A server's chunks, without contents.
+#[derive(Default)]
+struct Keys(Mutex<BTreeSet<ChunkKey>>);
+
+impl Keys {
+    fn held(&self) -> MutexGuard<'_, BTreeSet<ChunkKey>> {
+        self.0.lock().expect("nobody panics with the lock")
+    }
+
+    fn add(&self, key: ChunkKey) {
+        self.held().insert(key);
+    }
+
+    fn all(&self) -> Vec<ChunkKey> {
+        self.held().iter().copied().collect()
+    }
+}
+
+impl Holdings for Keys {
+    fn space(&self) -> Result<Space> {
+        Ok(Space { total: DISK_SIZE, free: DISK_SIZE, held: 0 })
+    }
+
+    fn keys(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<ChunkKey>> {
+        let is_behind = |key: &ChunkKey| after.is_none_or(|after| key > after);
+        Ok(self.all().into_iter().filter(is_behind).take(limit).collect())
+    }
+
+    fn delete(&self, keys: &[ChunkKey]) -> Result<()> {
+        self.held().retain(|key| !keys.contains(key));
+        Ok(())
+    }
+}
+
+/// More chunks are deleted than one heartbeat can name, and those of files that are there stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_deletes_what_no_file_refers_to() {
+    let master = Master::start().await;
+    let client = master.client().await;
+    let server = ServerUrl::new("https://localhost:9001").unwrap();
+    client.call(Join { server: server.clone(), held: 0 }).await.unwrap();
+    let keys = Arc::new(Keys::default());
+    let (to_heard, mut heard) = watch::channel(false);
+    let shutdown = CancellationToken::new();
+    let heart = Heart {
+        client: client.rpc.clone(),
+        master: master.running.url().to_owned(),
+        server,
+        holdings: Arc::<Keys>::clone(&keys),
+    };
+    let beating = tokio::spawn(heart.run(to_heard, shutdown.clone()));
+    heard.wait_for(|heard| *heard).await.unwrap();
+
+    let stays = client.create(Ino::ROOT, "stays").await.layout[0].key;
+    keys.add(stays);
+    let ino = client.create(Ino::ROOT, "goes").await.attr.ino;
+    let count = limits::DELETIONS_PER_HEARTBEAT_MAX as u64 + limits::PLACE_MAX as u64;
+    let indexes: Vec<u64> = (0..count).collect();
+    for indexes in indexes.chunks(limits::PLACE_MAX) {
+        let place = Place { ino, indexes: Packed(indexes.to_vec()) };
+        let placed = client.call(place).await.unwrap().0;
+        placed.iter().for_each(|chunk| keys.add(chunk.key));
+    }
+    client.unlink(Ino::ROOT, "goes").await;
+    eventually("the chunks are deleted", async || {
+        client.renew(&[]).await.unwrap();
+        keys.all() == [stays]
+    })
+    .await;
+    shutdown.cancel();
+    beating.await.unwrap();
+}

@@ -1,0 +1,13 @@
+//! The native methods of the master, called over TLS as clients and chunk servers call them.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chunks;
+mod client;
+mod events;
+mod heart;
+mod locks;
+mod names;
+mod orphans;
+mod recovery;
