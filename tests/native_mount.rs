@@ -100,6 +100,10 @@ async fn two_mounts_are_one_file_system() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "a mount to play with"]
 async fn keep_mounts() {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let until = PathBuf::from(std::env::var_os("HTFS_UNTIL").expect("HTFS_UNTIL names a file"));
     let mut cluster = Cluster::start().await;
     let (a, b) = (cluster.mount().await, cluster.mount().await);

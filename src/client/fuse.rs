@@ -26,7 +26,7 @@ use crate::client::vfs::Vfs;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::types::{Cookie, FileKind, SetAttr};
 
-use answer::{Answer, Listing, Bounded};
+use answer::{Answer, Bounded, Listing};
 use convert::{
     bytes, handle, ino, name, open_mode, rename_mode, report, set_time, who, xattr_mode,
 };

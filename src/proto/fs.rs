@@ -296,13 +296,14 @@ method! {
 }
 
 method! {
-    /// Where chunks of a file are; those it does not have are left out.
+    /// Where chunks of a file are, in ascending order. Those it does not have are left out, so a
+    /// file of holes is looked through in few calls.
     [repeatable] Layout = "fs.layout" {
         /// The file.
         ino: Ino,
         /// The first chunk.
         index: u64,
-        /// Chunks at most, from that index on.
+        /// Chunks at most, from that index on; more than one index may be passed over for each.
         count: u32,
     } -> Packed<Vec<ChunkLayout>>
 }

@@ -110,7 +110,7 @@ impl<C: Cluster> NativeFs<C> {
     async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         self.flush_inode(inode).await?;
         let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
-        for chunk in self.whole_layout(inode.ino).await? {
+        for chunk in self.layout_from(inode.ino, 0).await? {
             for server in chunk.replicas.iter().filter(|_| chunk.bytes > 0) {
                 servers.entry(server.clone()).or_default().push(chunk.key);
             }
@@ -136,17 +136,18 @@ impl<C: Cluster> NativeFs<C> {
         self.cluster.ask(SyncMaster).await.map(|_| ())
     }
 
-    /// All chunks of a file.
-    pub(super) async fn whole_layout(&self, ino: Ino) -> Result<Vec<ChunkLayout>> {
+    /// All chunks of a file from an index on, in ascending order.
+    pub(super) async fn layout_from(&self, ino: Ino, first: u64) -> Result<Vec<ChunkLayout>> {
         let page = u32::try_from(limits::LAYOUT_PAGE_MAX).unwrap_or(u32::MAX);
         let mut layout = Vec::<ChunkLayout>::new();
         loop {
-            let index = layout.last().map_or(0, |chunk| chunk.key.index + 1);
+            let index = layout.last().map_or(first, |chunk| chunk.key.index + 1);
             let Packed(more) = self.cluster.ask(Layout { ino, index, count: page }).await?;
-            if more.is_empty() {
+            let is_last = more.len() < limits::LAYOUT_PAGE_MAX;
+            layout.extend(more);
+            if is_last {
                 return Ok(layout);
             }
-            layout.extend(more);
         }
     }
 }

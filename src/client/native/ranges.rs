@@ -7,7 +7,7 @@ use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
 use super::inodes::Handle;
 use crate::error::{ErrorKind, FsError, Result};
-use crate::extent::{ChunkPart, chunk_count, chunk_index, chunk_parts};
+use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::proto::fs::{ChunkBytes, Written};
 use crate::types::{Access, ChunkLayout, Credentials, Whence};
@@ -114,7 +114,8 @@ impl<C: Cluster> NativeFs<C> {
         let length = match what {
             Allocation::Reserve => length,
             Allocation::Punch | Allocation::Zero => {
-                let last = self.whole_layout(inode.ino).await?.last().map(|chunk| chunk.key.index);
+                let last =
+                    self.layout_from(inode.ino, 0).await?.last().map(|chunk| chunk.key.index);
                 let end = last.map_or(0, |last| (last + 1) * CHUNK_SIZE);
                 length.min(end.saturating_sub(offset))
             }
@@ -130,7 +131,12 @@ impl<C: Cluster> NativeFs<C> {
     ///
     /// # Errors
     /// `NoSuchOffset` if there are no data up to the end, or `offset` lies behind it.
-    pub async fn seek(self: &Arc<Self>, handle: Handle, offset: u64, target: Whence) -> Result<u64> {
+    pub async fn seek(
+        self: &Arc<Self>,
+        handle: Handle,
+        offset: u64,
+        target: Whence,
+    ) -> Result<u64> {
         let file = self.inodes.file(handle)?;
         let inode = &file.inode;
         self.flush_inode(inode).await?;
@@ -138,23 +144,22 @@ impl<C: Cluster> NativeFs<C> {
         if offset >= size {
             return Err(no_such_offset());
         }
-        let mut from = offset % CHUNK_SIZE;
-        for index in chunk_index(offset)..chunk_count(size) {
-            let start = index * CHUNK_SIZE;
-            let found = match (self.locate(inode, index).await?, target) {
-                (None, Whence::Hole) => Some(from),
-                (None, Whence::Data) => None,
-                (Some(chunk), _) => self.cluster.seek(&chunk, from, target).await?,
-            };
-            match found.map(|found| start + found) {
+        let mut at = offset;
+        for chunk in self.layout_from(inode.ino, chunk_index(offset)).await? {
+            let start = chunk.key.index * CHUNK_SIZE;
+            if at < start && target == Whence::Hole {
+                return Ok(at);
+            }
+            at = at.max(start);
+            match self.cluster.seek(&chunk, at - start, target).await?.map(|found| start + found) {
                 Some(found) if found < size => return Ok(found),
-                Some(_) => break,
-                None => from = 0,
+                Some(_) => at = size,
+                None => at = start + CHUNK_SIZE,
             }
         }
         match target {
             Whence::Data => Err(no_such_offset()),
-            Whence::Hole => Ok(size),
+            Whence::Hole => Ok(at.min(size)),
         }
     }
 

@@ -10,7 +10,9 @@ use super::data::{ChunkChange, ChunkIo};
 use super::meta::Meta;
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError, Result};
-use crate::proto::chunk::{Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero};
+use crate::proto::chunk::{
+    Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero,
+};
 use crate::rpc::Method;
 use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
 
@@ -105,11 +107,8 @@ impl<C: Calls> ChunkIo for Remote<C> {
 
     async fn write(&self, chunk: &ChunkLayout, extents: Vec<Extent>) -> Result<u64> {
         let key = chunk.key;
-        let call = || Write {
-            chunk: key,
-            version: ChunkVersion::from(chunk),
-            extents: extents.clone(),
-        };
+        let call =
+            || Write { chunk: key, version: ChunkVersion::from(chunk), extents: extents.clone() };
         self.ask_all(chunk, call).await
     }
 
@@ -120,13 +119,8 @@ impl<C: Calls> ChunkIo for Remote<C> {
                 self.ask_all(chunk, || MakeCuts { chunk: key, version: version() }).await
             }
             ChunkChange::Allocate { offset, length } => {
-                let call = || Allocate {
-                    chunk: key,
-                    version: version(),
-                    offset,
-                    length,
-                    extend: false,
-                };
+                let call =
+                    || Allocate { chunk: key, version: version(), offset, length, extend: false };
                 self.ask_all(chunk, call).await
             }
             ChunkChange::Punch { offset, length } => {

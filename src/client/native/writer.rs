@@ -132,7 +132,7 @@ impl<C: Cluster> NativeFs<C> {
             indexes.iter().copied().filter(|i| state.layout.chunk(*i).is_none()).collect()
         };
         let mut placed = Vec::new();
-        for some in missing.chunks(limits::LAYOUT_PAGE_MAX) {
+        for some in missing.chunks(limits::PLACE_MAX) {
             let call = Place { ino: inode.ino, indexes: Packed(some.to_vec()) };
             let Packed(layouts) = self.cluster.ask(call).await?;
             placed.extend(layouts);

@@ -61,8 +61,7 @@ impl FileSystem {
         let Layout { ino, index, count } = call;
         let limit = usize::try_from(count).unwrap_or(usize::MAX);
         let page = self.look(|view| view.layout(ino, index, limit))?;
-        let end = index.saturating_add(u64::from(count));
-        Ok(Packed(page.chunks.into_iter().take_while(|chunk| chunk.key.index < end).collect()))
+        Ok(Packed(page.chunks))
     }
 
     pub(super) fn extend(&self, call: Extend) -> Result<Packed<Attr>> {
