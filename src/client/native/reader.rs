@@ -114,6 +114,8 @@ impl<C: Cluster> NativeFs<C> {
         let (from, to, epoch) = {
             let mut state = inode.state();
             let end = (at + window).min(state.attr.size);
+            // Whole blocks: a part of one would be taken for all of it.
+            let end = end.next_multiple_of(limits::READ_BLOCK_SIZE);
             let mut block = block_of(at);
             while block * limits::READ_BLOCK_SIZE < end && state.clean.has(block) {
                 block += 1;
