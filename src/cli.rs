@@ -1,6 +1,7 @@
 //! What the three programs have in common: options, logging, signals, exit codes.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,15 +63,15 @@ fn start_log(level: &str) -> Result<()> {
         let message = format!("--log {level}: {error}");
         FsError::new(crate::error::ErrorKind::InvalidArgument, message)
     })?;
-    // fjall reports its own failures as errors; they come to us as results as well.
-    let filter = ["fjall=warn", "lsm_tree=warn"].into_iter().fold(filter, |filter, quiet| {
-        if level.contains("fjall") {
-            return filter;
-        }
-        quiet.parse().map_or_else(|_| EnvFilter::default(), |quiet| filter.add_directive(quiet))
+    // What goes wrong in the store comes to us as results, too; the rest is of no interest.
+    let filter = crate::store::QUIET.iter().fold(filter, |filter, quiet| match quiet.parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
     });
     // A second role in the same process finds the log in place.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init().ok();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(std::io::stderr).try_init().ok();
     Ok(())
 }
 

@@ -10,19 +10,22 @@
 //!
 //! * [`types`], [`limits`], [`error`], [`clock`]: plain data, every limit, the closed list of
 //!   errors, the only reader of the clock.
-//! * `pickle`: the flat pickles in which Python clients keep attributes.
+//! * [`extent`]: arithmetic on byte ranges.
+//! * [`pickle`]: the flat pickles in which Python clients keep attributes.
 //! * [`rpc`]: TLS, HTTP and XML-RPC, server and client side. Knows no file system.
 //! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
-//! * [`master`], [`chunk`], `client`: the three roles. They never import one another; what
+//! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
 //! * `embedded`: a master, chunk servers and a client in one process.
 
 pub mod chunk;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod error;
+pub mod extent;
 pub mod limits;
 pub mod listen;
 pub mod master;

@@ -91,6 +91,45 @@ pub const PICKLE_DEPTH_MAX: usize = 32;
 /// Time between two rounds of writing acknowledged updates through to the disk.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(1);
 
+/// Longest name in a directory, in bytes, as everywhere on Linux.
+pub const NAME_SIZE_MAX: usize = 255;
+
+/// Longest target of a symbolic link, in bytes: `PATH_MAX` of Linux without the NUL at its end.
+pub const SYMLINK_SIZE_MAX: usize = 4095;
+
+/// Names that one inode can have, and subdirectories of one directory. Programs keep the count in
+/// a signed 32-bit number.
+pub const LINKS_MAX: u32 = (1 << 31) - 1;
+
+/// Largest file, in bytes: what fits in a signed 64-bit offset.
+pub const FILE_SIZE_MAX: u64 = (1 << 63) - 1;
+
+/// A file is cut into chunks of this many bytes.
+pub const CHUNK_SIZE: u64 = 64 << 20;
+
+/// Truncations inside one chunk that its servers have not been told of yet. A chunk whose servers
+/// cannot be reached takes no more of them.
+pub const CUTS_PENDING_MAX: usize = 64;
+
+/// Chunks in one page of a layout: 64 GiB of a file.
+pub const LAYOUT_PAGE_MAX: usize = 1024;
+
+/// Entries in one page of a directory.
+pub const DIRECTORY_PAGE_MAX: usize = 4096;
+
+/// Longest name of an extended attribute, in bytes (`XATTR_NAME_MAX` of Linux).
+pub const XATTR_NAME_SIZE_MAX: usize = 255;
+
+/// Longest value of an extended attribute, in bytes (`XATTR_SIZE_MAX` of Linux).
+pub const XATTR_VALUE_SIZE_MAX: usize = 65_536;
+
+/// Longest list of the names of an inode's extended attributes, in bytes, each with its NUL
+/// (`XATTR_LIST_MAX` of Linux: a longer list could not be read back).
+pub const XATTR_LIST_SIZE_MAX: usize = 65_536;
+
+/// All extended attributes of one inode, names and values, in bytes.
+pub const XATTR_TOTAL_SIZE_MAX: usize = 1 << 20;
+
 /// Free space on the disk under which a server takes no new values, in bytes. What is left is for
 /// deletions, and for the store to write its tables out.
 pub const DISK_RESERVE: u64 = 32 << 20;
@@ -114,6 +153,9 @@ pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 const _: () = {
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
+    assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
+    assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
+    assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
     assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);

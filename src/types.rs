@@ -1,4 +1,10 @@
-//! Plain data that every layer shares: keys, values, server names. No input, no output.
+//! Plain data that every layer shares: keys, values, server names, and below them files, chunks and
+//! changes. No input, no output.
+
+mod change;
+mod chunk;
+mod directory;
+mod file;
 
 use std::fmt;
 
@@ -7,6 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError};
 use crate::limits;
+
+pub use change::{Access, Change, RenameMode, SetAttr, SetTime, XattrMode};
+pub use chunk::{ChunkKey, ChunkLayout, Cut, DroppedChunk};
+pub use directory::{Cookie, DirEntry, DirPage};
+pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
 
 /// A key of a hash table. Python programs send it as `<string>` or `<base64>`; only the bytes
 /// count.

@@ -2,9 +2,11 @@
 //! next file.
 //!
 //! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
-//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts.
+//! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts. [`namespace`] is the tree of the
+//! native file system.
 
 pub mod accounts;
+pub mod namespace;
 pub mod placement;
 pub mod service;
 pub mod state;

@@ -2,5 +2,10 @@
 //! Knows types and values, no sockets. The only contract between the three roles.
 
 pub mod classic;
+mod field;
+pub mod fs;
 pub mod server;
+pub mod session;
 pub mod values;
+
+pub use field::{Field, Packed};

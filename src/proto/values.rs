@@ -132,20 +132,6 @@ fn read_xml(xml: &[u8]) -> Option<Value> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done;
 
-impl Answer for Done {
-    fn into_value(self) -> Value {
-        Value::Boolean(true)
-    }
-
-    fn from_value(value: Value) -> Result<Self, WrongType> {
-        match value {
-            Value::Boolean(true) | Value::Integer(1) => Ok(Self),
-            Value::Boolean(false) => Err(WrongType::new("the server answered False")),
-            other => Err(expected("boolean", &other)),
-        }
-    }
-}
-
 impl Answer for Value {
     fn into_value(self) -> Value {
         self

@@ -21,31 +21,20 @@
 //! knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?",
 //! USENIX ATC 2020).
 
-use std::collections::HashMap;
+mod database;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use ::fjall::{
-    Error, KeyspaceCreateOptions, LsmError, PersistMode, Readable, SingleWriterTxDatabase,
-    SingleWriterTxKeyspace, SingleWriterWriteTx,
-};
-use bytes::Bytes;
+use ::fjall::Error;
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::file;
 use crate::store::txn::{Table, Txn};
 
-/// A memtable is written out at this size: small, so that a nearly full disk has room for it.
-const MEMTABLE_SIZE_MAX: u64 = 8 << 20;
-
-/// Threads that write memtables out and compact tables.
-const WORKERS: usize = 2;
-
-/// The table in which every commit leaves its number.
-const COMMITS: &str = "commits";
-const LAST_COMMIT: &[u8] = b"last";
+use database::{Database, describe, io_error, is_no_space};
 
 /// Tables on disk, with one writer at a time and any number of readers.
 pub struct Store {
@@ -64,13 +53,6 @@ struct State {
     database: Option<Arc<Database>>,
     /// Why nothing is written any more until a restart.
     failure: Option<FsError>,
-}
-
-struct Database {
-    fjall: SingleWriterTxDatabase,
-    tables: HashMap<Table, SingleWriterTxKeyspace>,
-    commits: SingleWriterTxKeyspace,
-    last_commit: AtomicU64,
 }
 
 impl Store {
@@ -101,13 +83,8 @@ impl Store {
         let (number, failed, value) = {
             let state = self.opened()?;
             let database = writable(&state)?;
-            let mut txn = Writing { txn: database.fjall.write_tx(), tables: &database.tables };
-            let value = work(&mut txn)?;
-            let mut txn = txn.txn;
-            let number = database.last_commit.load(Ordering::Relaxed) + 1;
-            txn.insert(&database.commits, LAST_COMMIT, number.to_be_bytes());
-            let Err(failed) = txn.commit() else {
-                database.last_commit.store(number, Ordering::Relaxed);
+            let (number, value, committed) = database.write(work)?;
+            let Err(failed) = committed else {
                 self.committed.fetch_add(1, Ordering::Release);
                 return Ok(value);
             };
@@ -123,7 +100,7 @@ impl Store {
     pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
         let state = self.opened()?;
         let database = readable(&state)?;
-        work(&Reading { snapshot: database.fjall.read_tx(), tables: &database.tables })
+        work(&database.read())
     }
 
     /// One moment of the store, to be read at leisure.
@@ -133,7 +110,7 @@ impl Store {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let state = self.opened()?;
         let database = readable(&state)?;
-        Ok(Snapshot { snapshot: database.fjall.read_tx(), database: Arc::clone(database) })
+        Ok(Snapshot { snapshot: database.snapshot(), database: Arc::clone(database) })
     }
 
     /// Returns when everything committed before the call is on the disk. Callers who wait at the
@@ -152,7 +129,7 @@ impl Store {
             let state = self.opened()?;
             let database = writable(&state)?;
             self.sync_journal_beside_writers();
-            database.fjall.persist(PersistMode::SyncAll)
+            database.sync()
         };
         match result {
             Ok(()) => {
@@ -231,7 +208,7 @@ impl Store {
         tracing::warn!(store = %self.path.display(), "the disk is full; opening the store again");
         let database = Database::open(&self.path, &self.tables)
             .map_err(|error| error.context("the disk is full, and the store does not open"))?;
-        let happened = database.last_commit.load(Ordering::Relaxed) >= number;
+        let happened = database.last_commit() >= number;
         state.database = Some(Arc::new(database));
         if !happened {
             return Err(full);
@@ -294,33 +271,6 @@ fn writable<'a>(state: &'a RwLockReadGuard<'_, State>) -> Result<&'a Arc<Databas
     }
 }
 
-impl Database {
-    fn open(path: &Path, tables: &[Table]) -> Result<Self> {
-        let describe = |error: Error| match error {
-            Error::Locked => FsError::new(
-                ErrorKind::Busy,
-                format!("{} is in use by another process", path.display()),
-            ),
-            error => FsError::from(&error).context(format!("cannot open {}", path.display())),
-        };
-        let fjall = SingleWriterTxDatabase::builder(path)
-            .worker_threads(WORKERS)
-            .open()
-            .map_err(describe)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_SIZE_MAX);
-        let open = |name| fjall.keyspace(name, options).map_err(describe);
-        let commits = open(COMMITS)?;
-        let tables = tables
-            .iter()
-            .map(|table| Ok((*table, open(table.0)?)))
-            .collect::<Result<HashMap<_, _>>>()?;
-        let last = commits.get(LAST_COMMIT).map_err(describe)?;
-        let last =
-            last.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
-        Ok(Self { fjall, tables, commits, last_commit: AtomicU64::new(last) })
-    }
-}
-
 /// One moment of a [`Store`].
 pub struct Snapshot {
     snapshot: ::fjall::Snapshot,
@@ -333,127 +283,6 @@ impl Snapshot {
     /// # Errors
     /// What `work` returns.
     pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
-        work(&Reading { snapshot: self.snapshot.clone(), tables: &self.database.tables })
-    }
-}
-
-struct Reading<'a> {
-    snapshot: ::fjall::Snapshot,
-    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
-}
-
-struct Writing<'a> {
-    txn: SingleWriterWriteTx<'a>,
-    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
-}
-
-fn keyspace(
-    tables: &HashMap<Table, SingleWriterTxKeyspace>,
-    table: Table,
-) -> &SingleWriterTxKeyspace {
-    tables.get(&table).expect("every table is named when the store is opened")
-}
-
-fn get(from: &impl Readable, table: &SingleWriterTxKeyspace, key: &[u8]) -> Result<Option<Bytes>> {
-    let value = from.get(table, key).map_err(|error| FsError::from(&error))?;
-    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-}
-
-fn scan(
-    snapshot: &impl Readable,
-    table: &SingleWriterTxKeyspace,
-    (from, to): (&[u8], &[u8]),
-    limit: usize,
-) -> Result<Vec<(Bytes, Bytes)>> {
-    if from >= to {
-        return Ok(Vec::new());
-    }
-    let entries = snapshot.range(table, from..to).take(limit);
-    entries
-        .map(|entry| {
-            let (key, value) = entry.into_inner().map_err(|error| FsError::from(&error))?;
-            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-        })
-        .collect()
-}
-
-impl Txn for Reading<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        get(&self.snapshot, keyspace(self.tables, table), key)
-    }
-
-    fn put(&mut self, _: Table, _: &[u8], _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
-    }
-
-    fn delete(&mut self, _: Table, _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>> {
-        scan(&self.snapshot, keyspace(self.tables, table), (from, to), limit)
-    }
-}
-
-impl Txn for Writing<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        get(&self.txn, keyspace(self.tables, table), key)
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.txn.insert(keyspace(self.tables, table), key, value);
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) {
-        self.txn.remove(keyspace(self.tables, table), key);
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>> {
-        scan(&self.txn, keyspace(self.tables, table), (from, to), limit)
-    }
-}
-
-fn io_error(error: &Error) -> Option<&std::io::Error> {
-    match error {
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error),
-        _ => None,
-    }
-}
-
-fn is_no_space(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
-}
-
-fn describe(error: &Error) -> String {
-    match (error, io_error(error)) {
-        (_, Some(error)) => error.to_string(),
-        (Error::Poisoned, None) => "an earlier write failed in the background".to_owned(),
-        (error, None) => format!("{error:?}"),
-    }
-}
-
-impl From<&Error> for FsError {
-    fn from(error: &Error) -> Self {
-        let kind = match (error, io_error(error)) {
-            (_, Some(error)) if is_no_space(error) => ErrorKind::NoSpace,
-            (_, Some(_)) => ErrorKind::Io,
-            (Error::Locked, None) => ErrorKind::Busy,
-            (Error::Poisoned, None) => ErrorKind::ReadOnly,
-            _ => ErrorKind::Corrupt,
-        };
-        Self::new(kind, describe(error))
+        work(&self.database.read_at(&self.snapshot))
     }
 }

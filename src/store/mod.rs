@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
 
+/// Filters for the log: what the database below has to say while nothing is wrong.
+pub const QUIET: [&str; 2] = ["fjall=warn", "lsm_tree=warn"];
+
 /// Writes acknowledged updates through to the disk from time to time, until `shutdown`.
 pub async fn sync_periodically(
     sync: impl Fn() -> Result<()> + Clone + Send + 'static,

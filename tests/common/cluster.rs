@@ -1,7 +1,7 @@
 //! A master with chunk servers, ours or the original's, as processes of their own.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -144,6 +144,17 @@ impl Cluster {
             cluster.add_chunk();
         }
         cluster
+    }
+
+    /// A master alone, with its data in a directory of the caller's.
+    pub(crate) fn master_in(dir: &Path) -> Server {
+        Server::start(&Kind::Rust, Role::Master, &[], dir.to_owned())
+    }
+
+    /// Starts a chunk server with its data in a directory of the caller's, who also keeps it.
+    pub(crate) fn chunk_in(&self, dir: &Path) -> Server {
+        let role = Role::Chunk { master: self.master.url.clone() };
+        Server::start(&self.kind, role, &self.options, dir.to_owned())
     }
 
     /// Starts one more chunk server.

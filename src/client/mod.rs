@@ -1,0 +1,3 @@
+//! The client: what a mount does.
+
+pub mod native;

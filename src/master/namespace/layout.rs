@@ -1,0 +1,251 @@
+//! Where the contents of files live: the chunks of a file, and what writing and cutting do to them.
+//!
+//! A part of a file that has no chunk is a hole. A chunk is made by [`Namespace::allocate`] before
+//! the first write to it; what was written counts when [`Namespace::extend`] says so. A truncation
+//! forgets the chunks behind the new end and leaves a [`Cut`](crate::types::Cut) in the one that the end is in; see
+//! [`ChunkLayout`] for how servers follow. A write that was under way to a chunk which was forgotten
+//! or cut meanwhile is `Stale` when it is reported: the writer asks for the layout again and repeats
+//! it, so that it comes after the truncation, whole.
+
+use bytes::Bytes;
+
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
+
+use super::attr::too_large;
+use super::records::{CHUNKS, Chunk, Contents, decode, encode, load, number_in, numbered_key};
+use super::{Namespace, View};
+
+/// A part of a file's layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutPage {
+    /// The file's size at that moment.
+    pub size: u64,
+    /// The version of its contents at that moment.
+    pub data_version: u64,
+    /// Its chunks, in their order; what lies between is a hole.
+    pub chunks: Vec<ChunkLayout>,
+    /// Whether there are no chunks behind these.
+    pub is_last: bool,
+}
+
+/// What a writer tells of a chunk that it wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkUse {
+    /// Which chunk.
+    pub key: ChunkKey,
+    /// The version that was written to.
+    pub version: u64,
+    /// Bytes it takes up on one server now.
+    pub bytes: u64,
+}
+
+impl View<'_> {
+    /// The chunks of a file from an index on: up to `limit`, and [`limits::LAYOUT_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// `Stale`; `IsDirectory`; `InvalidArgument` for anything else that is no regular file.
+    pub fn layout(&self, ino: Ino, from: u64, limit: usize) -> Result<LayoutPage> {
+        let inode = self.inode(ino)?;
+        let contents = inode.contents()?;
+        let limit = limit.clamp(1, limits::LAYOUT_PAGE_MAX);
+        let records = self.chunks_from(ino, from, limit)?;
+        let is_last = records.len() < limit;
+        let chunks = records.into_iter().map(|(index, chunk)| chunk.layout(ino, index)).collect();
+        Ok(LayoutPage { size: contents.size, data_version: contents.data_version, chunks, is_last })
+    }
+
+    /// Whether a file refers to a chunk on that server: if not, the server may delete it.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub fn is_referenced(&self, key: ChunkKey, server: &ServerUrl) -> Result<bool> {
+        let chunk = self.chunk(key.ino, key.index)?;
+        Ok(chunk.is_some_and(|chunk| {
+            chunk.incarnation == key.incarnation && chunk.replicas.contains(server)
+        }))
+    }
+
+    pub(super) fn chunk(&self, ino: Ino, index: u64) -> Result<Option<Chunk>> {
+        load(self.txn, CHUNKS, &numbered_key(ino, index))
+    }
+
+    /// The chunk that a writer wrote to, if it is still the same.
+    fn written_chunk(&self, ino: Ino, used: &ChunkUse) -> Result<Chunk> {
+        let ChunkUse { key, version, .. } = *used;
+        let is_same =
+            |chunk: &Chunk| chunk.incarnation == key.incarnation && chunk.version == version;
+        let chunk = self.chunk(ino, key.index)?.filter(is_same);
+        chunk.filter(|_| key.ino == ino).ok_or_else(overtaken)
+    }
+
+    pub(super) fn chunks_from(
+        &self,
+        ino: Ino,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Chunk)>> {
+        let end = numbered_key(Ino(ino.0 + 1), 0);
+        let records = self.txn.scan(CHUNKS, &numbered_key(ino, from), &end, limit)?;
+        let read =
+            |(key, value): (Bytes, Bytes)| Ok((number_in(&key, 8)?, decode(CHUNKS, &value)?));
+        records.into_iter().map(read).collect()
+    }
+}
+
+impl Namespace<'_> {
+    /// The chunk at an index, made on these servers if there is none.
+    ///
+    /// # Errors
+    /// `Stale`; `IsDirectory` or `InvalidArgument` for what is no regular file; `FileTooLarge`;
+    /// `NoSpace` if there is no chunk and no server for one.
+    pub fn allocate(
+        &mut self,
+        ino: Ino,
+        index: u64,
+        replicas: &[ServerUrl],
+    ) -> Result<ChunkLayout> {
+        let inode = self.inode(ino)?;
+        let contents = inode.contents()?;
+        if index > limits::FILE_SIZE_MAX / limits::CHUNK_SIZE {
+            return Err(too_large());
+        }
+        if let Some(chunk) = self.view().chunk(ino, index)? {
+            return Ok(chunk.layout(ino, index));
+        }
+        if replicas.is_empty() {
+            return Err(FsError::new(ErrorKind::NoSpace, "there is no chunk server with room"));
+        }
+        let chunk = Chunk::new(contents.incarnation, replicas);
+        self.save_chunk(ino, index, &chunk);
+        Ok(chunk.layout(ino, index))
+    }
+
+    /// Completes a write: the file reaches at least to `end`, and these chunks were written to.
+    ///
+    /// # Errors
+    /// As [`Namespace::allocate`], and `Stale` also if a chunk is not what the writer wrote to.
+    pub fn extend(
+        &mut self,
+        who: &Credentials,
+        ino: Ino,
+        end: u64,
+        uses: &[ChunkUse],
+    ) -> Result<Attr> {
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        if end > limits::FILE_SIZE_MAX {
+            return Err(too_large());
+        }
+        for used in uses {
+            self.view().written_chunk(ino, used)?;
+        }
+        for used in uses {
+            let mut chunk = self.view().written_chunk(ino, used)?;
+            chunk.reached(used.version);
+            self.set_chunk_bytes(contents, used.key, chunk, used.bytes)?;
+        }
+        contents.size = contents.size.max(end);
+        self.mark_written(who, ino, &mut inode)?;
+        self.save_inode(ino, &inode);
+        Ok(inode.attr(ino))
+    }
+
+    /// Makes room for `length` bytes at the end of a file and answers the offset of that room, in
+    /// the same order for all who append. Until they are written the bytes read as zeros.
+    ///
+    /// # Errors
+    /// As [`Namespace::allocate`].
+    pub fn append(&mut self, who: &Credentials, ino: Ino, length: u64) -> Result<u64> {
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        let offset = contents.size;
+        if length == 0 {
+            return Ok(offset);
+        }
+        let end = offset.checked_add(length).filter(|end| *end <= limits::FILE_SIZE_MAX);
+        contents.size = end.ok_or_else(too_large)?;
+        self.mark_written(who, ino, &mut inode)?;
+        self.save_inode(ino, &inode);
+        Ok(offset)
+    }
+
+    /// Notes that all replicas of a chunk have a version, and so made the cuts up to it. Nothing
+    /// happens if the chunk is another one by now.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub fn cut_done(&mut self, used: ChunkUse) -> Result<()> {
+        let ChunkKey { ino, index, incarnation } = used.key;
+        let Some(mut inode) = self.view().find_inode(ino)? else { return Ok(()) };
+        let Some(mut chunk) = self.view().chunk(ino, index)? else { return Ok(()) };
+        let Ok(contents) = inode.contents_mut() else { return Ok(()) };
+        if chunk.incarnation != incarnation || !chunk.reached(used.version) {
+            return Ok(());
+        }
+        let bytes = if chunk.version == used.version { used.bytes } else { chunk.bytes };
+        self.set_chunk_bytes(contents, used.key, chunk, bytes)?;
+        self.save_inode(ino, &inode);
+        Ok(())
+    }
+
+    /// Replaces all contents by `size` bytes that these servers hold, or are about to hold under
+    /// the keys that are answered.
+    ///
+    /// # Errors
+    /// As [`Namespace::allocate`].
+    pub fn replace_contents(
+        &mut self,
+        who: &Credentials,
+        ino: Ino,
+        size: u64,
+        replicas: &[ServerUrl],
+    ) -> Result<Vec<ChunkLayout>> {
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        if size > limits::FILE_SIZE_MAX {
+            return Err(too_large());
+        }
+        if size > 0 && replicas.is_empty() {
+            return Err(FsError::new(ErrorKind::NoSpace, "there is no chunk server with room"));
+        }
+        self.truncate(ino, contents, 0)?;
+        let mut layouts = Vec::new();
+        for index in 0..size.div_ceil(limits::CHUNK_SIZE) {
+            let bytes = (size - index * limits::CHUNK_SIZE).min(limits::CHUNK_SIZE);
+            let chunk = Chunk::new(contents.incarnation, replicas);
+            let layout = chunk.clone().layout(ino, index);
+            self.set_chunk_bytes(contents, layout.key, chunk, bytes)?;
+            layouts.push(ChunkLayout { bytes, ..layout });
+        }
+        contents.size = size;
+        self.mark_written(who, ino, &mut inode)?;
+        self.save_inode(ino, &inode);
+        Ok(layouts)
+    }
+
+    fn save_chunk(&mut self, ino: Ino, index: u64, chunk: &Chunk) {
+        self.txn.put(CHUNKS, &numbered_key(ino, index), &encode(chunk));
+    }
+
+    /// Stores a chunk that takes up so many bytes now; `contents` are changed but not stored.
+    pub(super) fn set_chunk_bytes(
+        &mut self,
+        contents: &mut Contents,
+        key: ChunkKey,
+        mut chunk: Chunk,
+        bytes: u64,
+    ) -> Result<()> {
+        // What a client reports is not taken beyond what is possible.
+        let bytes = bytes.min(limits::CHUNK_SIZE);
+        let before = std::mem::replace(&mut chunk.bytes, bytes);
+        contents.bytes = contents.bytes.saturating_sub(before).saturating_add(bytes);
+        self.save_chunk(key.ino, key.index, &chunk);
+        self.count_bytes(before, bytes)
+    }
+}
+
+fn overtaken() -> FsError {
+    FsError::new(ErrorKind::Stale, "the chunk was cut or forgotten while it was written to")
+}

@@ -1,0 +1,379 @@
+//! `fs.*`: the native file system at the master. Each method is one transaction there, and has the
+//! name of the operation in every other layer.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::proto::field::{Packed, method};
+use crate::proto::values::Done;
+use crate::types::{
+    Access, Attr, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name, RenameMode,
+    SetAttr, XattrMode,
+};
+
+/// A session of one client: see [`crate::proto::session`].
+pub type SessionId = u64;
+
+/// A file that was opened or created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its attributes at that moment.
+    pub attr: Attr,
+    /// Whether it was made by this call.
+    pub is_new: bool,
+    /// The first chunks it has, so that reading a small file needs no other question. For a new
+    /// file, or one opened to write that has none, where its first chunk will be.
+    pub layout: Vec<ChunkLayout>,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenMode {
+    /// What the handle may be used for.
+    pub access: Access,
+    /// Cut it to nothing (`O_TRUNC`).
+    pub is_truncating: bool,
+    /// It must be new (`O_EXCL`); for `fs.create` only.
+    pub is_exclusive: bool,
+}
+
+/// Room and numbers of the whole file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatFs {
+    /// Bytes on all chunk servers together.
+    pub total: u64,
+    /// Of these, free.
+    pub free: u64,
+    /// Inodes there are.
+    pub inodes: u64,
+}
+
+/// Where a write ended, for `fs.extend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The offset behind the last byte written: the file is at least this large afterwards.
+    pub end: u64,
+    /// Whether bytes were written at all, so that the times change.
+    pub is_modified: bool,
+}
+
+/// What one chunk takes up now, for the account of space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkBytes {
+    /// Which chunk of the file.
+    pub index: u64,
+    /// Bytes it takes up on one server.
+    pub bytes: u64,
+}
+
+method! {
+    /// The attributes of what a name in a directory stands for.
+    [repeatable] Lookup = "fs.lookup" {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// The attributes of an inode.
+    [repeatable] GetAttr = "fs.getattr" {
+        /// The inode.
+        ino: Ino,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Changes mode, owner, times or size, and answers the new attributes.
+    [once] SetAttributes = "fs.setattr" {
+        /// The inode.
+        ino: Ino,
+        /// What to change.
+        change: Packed<SetAttr>,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Whether somebody may do something with an inode.
+    [repeatable] CheckAccess = "fs.access" {
+        /// The inode.
+        ino: Ino,
+        /// What.
+        wanted: Packed<Access>,
+        /// Who.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// The target of a symbolic link.
+    [repeatable] ReadLink = "fs.readlink" {
+        /// The link.
+        ino: Ino,
+    } -> Bytes
+}
+
+method! {
+    /// Makes a directory.
+    [once] MakeDir = "fs.mkdir" {
+        /// Where.
+        parent: Ino,
+        /// Its name.
+        name: Name,
+        /// Permission bits.
+        mode: u32,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Makes a regular file, device, fifo or socket, without opening it.
+    [once] MakeNode = "fs.mknod" {
+        /// Where.
+        parent: Ino,
+        /// Its name.
+        name: Name,
+        /// What it is.
+        kind: Packed<FileKind>,
+        /// Permission bits.
+        mode: u32,
+        /// Which device, in the kernel's 32-bit encoding.
+        rdev: u32,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Makes a symbolic link.
+    [once] MakeSymlink = "fs.symlink" {
+        /// Where.
+        parent: Ino,
+        /// Its name.
+        name: Name,
+        /// What it points to.
+        target: Bytes,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Gives an inode one more name.
+    [once] MakeLink = "fs.link" {
+        /// The inode.
+        ino: Ino,
+        /// Where.
+        parent: Ino,
+        /// The new name.
+        name: Name,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Takes a name of a file away.
+    [once] Unlink = "fs.unlink" {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// Removes an empty directory.
+    [once] RemoveDir = "fs.rmdir" {
+        /// The directory it is in.
+        parent: Ino,
+        /// Its name.
+        name: Name,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// Renames, replaces or exchanges, in one step.
+    [once] Rename = "fs.rename" {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+        /// The new directory.
+        new_parent: Ino,
+        /// The new name.
+        new_name: Name,
+        /// What to do if that is taken.
+        mode: Packed<RenameMode>,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// Opens a file by its inode.
+    [once] Open = "fs.open" {
+        /// The file.
+        ino: Ino,
+        /// How.
+        mode: Packed<OpenMode>,
+        /// Who asks.
+        who: Packed<Credentials>,
+        /// The session that holds it open.
+        session: SessionId,
+    } -> Packed<Opened>
+}
+
+method! {
+    /// Opens a file by name, and makes it if it is not there.
+    [once] Create = "fs.create" {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+        /// Permission bits, if it is new.
+        mode: u32,
+        /// How it is opened.
+        open: Packed<OpenMode>,
+        /// Who asks.
+        who: Packed<Credentials>,
+        /// The session that holds it open.
+        session: SessionId,
+    } -> Packed<Opened>
+}
+
+method! {
+    /// A page of a directory.
+    [repeatable] ReadDir = "fs.readdir" {
+        /// The directory.
+        ino: Ino,
+        /// The entries behind this one.
+        after: Packed<Cookie>,
+        /// Where the listing ends, from its first page; none for the first page.
+        until: Packed<Option<Cookie>>,
+        /// Entries at most.
+        limit: u32,
+        /// Whether each comes with its attributes.
+        with_attributes: bool,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<DirPage>
+}
+
+method! {
+    /// The value of an extended attribute.
+    [repeatable] GetXattr = "fs.getxattr" {
+        /// The inode.
+        ino: Ino,
+        /// The attribute, with its prefix.
+        name: Bytes,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Bytes
+}
+
+method! {
+    /// Sets an extended attribute.
+    [once] SetXattr = "fs.setxattr" {
+        /// The inode.
+        ino: Ino,
+        /// The attribute, with its prefix.
+        name: Bytes,
+        /// Its value.
+        value: Bytes,
+        /// What must be there already.
+        mode: Packed<XattrMode>,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// The names of all extended attributes.
+    [repeatable] ListXattr = "fs.listxattr" {
+        /// The inode.
+        ino: Ino,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Packed<Vec<Bytes>>
+}
+
+method! {
+    /// Removes an extended attribute.
+    [once] RemoveXattr = "fs.removexattr" {
+        /// The inode.
+        ino: Ino,
+        /// The attribute, with its prefix.
+        name: Bytes,
+        /// Who asks.
+        who: Packed<Credentials>,
+    } -> Done
+}
+
+method! {
+    /// Room and numbers of the whole file system.
+    [repeatable] StatFileSystem = "fs.statfs" {} -> Packed<StatFs>
+}
+
+method! {
+    /// Where chunks of a file are; those it does not have are left out.
+    [repeatable] Layout = "fs.layout" {
+        /// The file.
+        ino: Ino,
+        /// The first chunk.
+        index: u64,
+        /// Chunks at most, from that index on.
+        count: u32,
+    } -> Packed<Vec<ChunkLayout>>
+}
+
+method! {
+    /// Places the chunks of a file that are not placed yet, each on the server with the smallest
+    /// size, and answers the layout of all of them.
+    [repeatable] Place = "fs.place" {
+        /// The file.
+        ino: Ino,
+        /// Which chunks.
+        indexes: Packed<Vec<u64>>,
+    } -> Packed<Vec<ChunkLayout>>
+}
+
+method! {
+    /// Tells that contents were written: size, times and space follow, and others are told.
+    [repeatable] Extend = "fs.extend" {
+        /// The file.
+        ino: Ino,
+        /// What was written.
+        written: Packed<Written>,
+        /// What its chunks take up now.
+        chunks: Packed<Vec<ChunkBytes>>,
+        /// Who wrote.
+        who: Packed<Credentials>,
+        /// The session that wrote, which need not be told.
+        session: SessionId,
+    } -> Packed<Attr>
+}
+
+method! {
+    /// Makes room at the end of a file for one append and answers where it begins.
+    [once] Append = "fs.append" {
+        /// The file.
+        ino: Ino,
+        /// Bytes to append.
+        length: u64,
+        /// Who appends.
+        who: Packed<Credentials>,
+        /// The session that appends, which need not be told.
+        session: SessionId,
+    } -> u64
+}

@@ -1,0 +1,222 @@
+//! One open database of fjall, with its tables, transactions and errors in our terms.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::fjall::{
+    Error, KeyspaceCreateOptions, LsmError, PersistMode, Readable, SingleWriterTxDatabase,
+    SingleWriterTxKeyspace, SingleWriterWriteTx,
+};
+use bytes::Bytes;
+
+use crate::error::{ErrorKind, FsError};
+use crate::store::txn::{Table, Txn};
+
+type Result<T, E = FsError> = std::result::Result<T, E>;
+
+/// A memtable is written out at this size: small, so that a nearly full disk has room for it.
+const MEMTABLE_SIZE_MAX: u64 = 8 << 20;
+
+/// Journals are kept until every table has written out what is in them; at this size the tables
+/// that hold them back are made to. It bounds the disk they take and the time of a start.
+const JOURNALS_SIZE_MAX: u64 = 128 << 20;
+
+/// Threads that write memtables out and compact tables.
+const WORKERS: usize = 2;
+
+/// The table in which every commit leaves its number.
+const COMMITS: &str = "commits";
+const LAST_COMMIT: &[u8] = b"last";
+
+pub(super) struct Database {
+    fjall: SingleWriterTxDatabase,
+    tables: HashMap<Table, SingleWriterTxKeyspace>,
+    commits: SingleWriterTxKeyspace,
+    last_commit: AtomicU64,
+}
+
+impl Database {
+    pub(super) fn open(path: &Path, tables: &[Table]) -> Result<Self> {
+        let describe = |error: Error| match error {
+            Error::Locked => FsError::new(
+                ErrorKind::Busy,
+                format!("{} is in use by another process", path.display()),
+            ),
+            error => FsError::from(&error).context(format!("cannot open {}", path.display())),
+        };
+        let fjall = SingleWriterTxDatabase::builder(path)
+            .worker_threads(WORKERS)
+            .max_journaling_size(JOURNALS_SIZE_MAX)
+            .open()
+            .map_err(describe)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_SIZE_MAX);
+        let open = |name| fjall.keyspace(name, options).map_err(describe);
+        let commits = open(COMMITS)?;
+        let tables = tables
+            .iter()
+            .map(|table| Ok((*table, open(table.0)?)))
+            .collect::<Result<HashMap<_, _>>>()?;
+        let last = commits.get(LAST_COMMIT).map_err(describe)?;
+        let last =
+            last.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
+        Ok(Self { fjall, tables, commits, last_commit: AtomicU64::new(last) })
+    }
+
+    /// Runs `work` in a transaction and commits it: the number of the commit, what `work`
+    /// returned, and whether fjall took it.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Txn) -> Result<T>,
+    ) -> Result<(u64, T, Result<(), Error>)> {
+        let mut writing = Writing { txn: self.fjall.write_tx(), tables: &self.tables };
+        let value = work(&mut writing)?;
+        let mut txn = writing.txn;
+        // The transaction holds fjall's lock on writers, so commits happen in this order.
+        let number = self.last_commit.fetch_add(1, Ordering::Relaxed) + 1;
+        txn.insert(&self.commits, LAST_COMMIT, number.to_be_bytes());
+        Ok((number, value, txn.commit()))
+    }
+
+    /// The number of the last commit: after [`Database::open`], of the last one on disk.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.last_commit.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn snapshot(&self) -> ::fjall::Snapshot {
+        self.fjall.read_tx()
+    }
+
+    pub(super) fn read(&self) -> impl Txn + '_ {
+        Reading { snapshot: self.snapshot(), tables: &self.tables }
+    }
+
+    pub(super) fn read_at(&self, snapshot: &::fjall::Snapshot) -> impl Txn + '_ {
+        Reading { snapshot: snapshot.clone(), tables: &self.tables }
+    }
+
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.fjall.persist(PersistMode::SyncAll)
+    }
+}
+
+struct Reading<'a> {
+    snapshot: ::fjall::Snapshot,
+    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
+}
+
+struct Writing<'a> {
+    txn: SingleWriterWriteTx<'a>,
+    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
+}
+
+fn keyspace(
+    tables: &HashMap<Table, SingleWriterTxKeyspace>,
+    table: Table,
+) -> &SingleWriterTxKeyspace {
+    tables.get(&table).expect("every table is named when the store is opened")
+}
+
+fn get(from: &impl Readable, table: &SingleWriterTxKeyspace, key: &[u8]) -> Result<Option<Bytes>> {
+    let value = from.get(table, key).map_err(|error| FsError::from(&error))?;
+    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+}
+
+fn scan(
+    snapshot: &impl Readable,
+    table: &SingleWriterTxKeyspace,
+    (from, to): (&[u8], &[u8]),
+    limit: usize,
+) -> Result<Vec<(Bytes, Bytes)>> {
+    if from >= to {
+        return Ok(Vec::new());
+    }
+    let entries = snapshot.range(table, from..to).take(limit);
+    entries
+        .map(|entry| {
+            let (key, value) = entry.into_inner().map_err(|error| FsError::from(&error))?;
+            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
+        })
+        .collect()
+}
+
+impl Txn for Reading<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        get(&self.snapshot, keyspace(self.tables, table), key)
+    }
+
+    fn put(&mut self, _: Table, _: &[u8], _: &[u8]) {
+        unreachable!("it is only ever lent as a shared reference");
+    }
+
+    fn delete(&mut self, _: Table, _: &[u8]) {
+        unreachable!("it is only ever lent as a shared reference");
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        scan(&self.snapshot, keyspace(self.tables, table), (from, to), limit)
+    }
+}
+
+impl Txn for Writing<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        get(&self.txn, keyspace(self.tables, table), key)
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.txn.insert(keyspace(self.tables, table), key, value);
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) {
+        self.txn.remove(keyspace(self.tables, table), key);
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        scan(&self.txn, keyspace(self.tables, table), (from, to), limit)
+    }
+}
+
+pub(super) fn io_error(error: &Error) -> Option<&std::io::Error> {
+    match error {
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error),
+        _ => None,
+    }
+}
+
+pub(super) fn is_no_space(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+pub(super) fn describe(error: &Error) -> String {
+    match (error, io_error(error)) {
+        (_, Some(error)) => error.to_string(),
+        (Error::Poisoned, None) => "an earlier write failed in the background".to_owned(),
+        (error, None) => format!("{error:?}"),
+    }
+}
+
+impl From<&Error> for FsError {
+    fn from(error: &Error) -> Self {
+        let kind = match (error, io_error(error)) {
+            (_, Some(error)) if is_no_space(error) => ErrorKind::NoSpace,
+            (_, Some(_)) => ErrorKind::Io,
+            (Error::Locked, None) => ErrorKind::Busy,
+            (Error::Poisoned, None) => ErrorKind::ReadOnly,
+            _ => ErrorKind::Corrupt,
+        };
+        Self::new(kind, describe(error))
+    }
+}

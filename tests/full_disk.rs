@@ -1,0 +1,178 @@
+//! A full disk: an error at the caller, nothing half done, and the servers go on. Each test mounts
+//! a small disk of its own, which only root may; whoever is not root sees the tests fail.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::cluster::{Cluster, Kind};
+use common::rpc::{Rpc, key_of};
+use common::run;
+use htfs::error::{ErrorKind, FsError};
+use htfs::limits;
+use htfs::proto::classic::{Dialect, Get, Put};
+use htfs::store::{Store, TABLE_END, Table};
+use htfs::types::{StoredValue, ValueKind};
+
+/// A disk of its own, in memory. Dropping it unmounts it.
+struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    fn mount(path: PathBuf, size_mib: u64) -> Self {
+        std::fs::create_dir_all(&path).expect("the test's directory takes a directory");
+        let size = format!("size={size_mib}m,mode=700");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path));
+        Self { path }
+    }
+
+    /// Fills it up to `left` bytes, as somebody else would.
+    fn fill(&self, left: u64) -> PathBuf {
+        let free = htfs::store::file::free_space(&self.path).expect("it is mounted");
+        let path = self.path.join("lost+found");
+        std::fs::create_dir_all(&path).expect("there is room for a directory");
+        let file = path.join("filler");
+        let bytes = usize::try_from(free.saturating_sub(left)).expect("it is small");
+        std::fs::write(&file, vec![0; bytes]).expect("so much was free");
+        file
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.path).status());
+    }
+}
+
+fn put(rpc: &Rpc, url: &str, key: &str, size: usize, ttl_s: i64) -> Result<(), FsError> {
+    let bytes = vec![u8::try_from(key.len()).unwrap_or(0); size].into();
+    let value = StoredValue { kind: ValueKind::Base64, bytes };
+    let call = Put { key: key_of(key), dialect: Dialect::String, value, ttl_s };
+    Ok(rpc.call(url, call).map(|_| ())?)
+}
+
+fn size_of(rpc: &Rpc, url: &str, key: &str) -> Option<usize> {
+    let call = Get { key: key_of(key), dialect: Dialect::String };
+    rpc.call(url, call).expect("a full server answers").map(|entry| entry.value.bytes.len())
+}
+
+fn assert_full(result: Result<(), FsError>) {
+    let error = result.expect_err("the disk is full");
+    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+}
+
+const MIB: usize = 1 << 20;
+const DAY_S: i64 = 86_400;
+
+/// Puts values until the disk is full; gives their number.
+fn put_until_full(rpc: &Rpc, url: &str) -> usize {
+    for number in 0.. {
+        if let Err(error) = put(rpc, url, &format!("key {number}"), 2 * MIB, DAY_S) {
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+            return number;
+        }
+    }
+    unreachable!("a disk is not endless")
+}
+
+/// A cluster whose chunk server is on a small disk: the disk is mounted where the server will have
+/// its data.
+fn mount_below(dir: &Path) -> Disk {
+    Disk::mount(dir.join("data"), 128)
+}
+
+#[test]
+fn a_full_chunk_server_goes_on_and_has_room_again_after_deletions() {
+    let cluster = Cluster::start(&Kind::Rust, 0);
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = mount_below(dir.path());
+    let chunk = cluster.chunk_in(dir.path());
+    let (rpc, url) = (Rpc::new(), chunk.url.as_str());
+    put(&rpc, url, "old", MIB, DAY_S).expect("there is room");
+    let full_at = put_until_full(&rpc, url);
+    assert!(full_at > 10, "{full_at}");
+
+    // Nothing has changed by the puts that failed, and everything else is there.
+    assert_full(put(&rpc, url, "old", 3 * MIB, DAY_S));
+    assert_eq!(size_of(&rpc, url, "old"), Some(MIB));
+    assert_eq!(size_of(&rpc, url, &format!("key {full_at}")), None);
+    for number in 0..full_at {
+        assert_eq!(size_of(&rpc, url, &format!("key {number}")), Some(2 * MIB), "key {number}");
+    }
+
+    // Somebody else takes what was kept for deletions; nothing can be changed then.
+    let filler = disk.fill(0);
+    assert_full(put(&rpc, url, "key 0", 1, DAY_S));
+    assert_full(put(&rpc, url, "key 0", 0, 0));
+    assert_eq!(size_of(&rpc, url, "key 0"), Some(2 * MIB));
+    std::fs::remove_file(filler).expect("it is ours");
+
+    for number in 0..full_at {
+        put(&rpc, url, &format!("key {number}"), 0, 0).expect("a deletion has room");
+        assert_eq!(size_of(&rpc, url, &format!("key {number}")), None);
+    }
+    let again = put_until_full(&rpc, url);
+    assert!(again.abs_diff(full_at) <= 1, "{again} instead of {full_at}");
+}
+
+#[test]
+fn a_full_master_goes_on() {
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = mount_below(dir.path());
+    let master = Cluster::master_in(dir.path());
+    let (rpc, url) = (Rpc::new(), master.url.as_str());
+    put(&rpc, url, "a", 10, DAY_S).expect("there is room");
+    put(&rpc, url, "b", 10, DAY_S).expect("there is room");
+
+    let filler = disk.fill(limits::DISK_RESERVE - (1 << 20));
+    assert_full(put(&rpc, url, "a", 20, DAY_S));
+    assert_full(put(&rpc, url, "new", 1, DAY_S));
+    assert_eq!(size_of(&rpc, url, "a"), Some(10));
+    put(&rpc, url, "b", 0, 0).expect("a deletion has room");
+    assert_eq!(size_of(&rpc, url, "b"), None);
+    std::fs::remove_file(filler).expect("it is ours");
+
+    let filler = disk.fill(0);
+    assert_full(put(&rpc, url, "a", 0, 0));
+    assert_eq!(size_of(&rpc, url, "a"), Some(10));
+    std::fs::remove_file(filler).expect("it is ours");
+    put(&rpc, url, "a", 20, DAY_S).expect("there is room again");
+    assert_eq!(size_of(&rpc, url, "a"), Some(20));
+}
+
+#[test]
+fn a_write_that_meets_the_end_of_the_disk_has_not_happened() {
+    const T: Table = Table("t");
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = Disk::mount(dir.path().join("disk"), 128);
+    let path = disk.path.join("store");
+    let keys = |store: &Store| {
+        let rows = store.read(|txn| txn.scan(T, &[], TABLE_END, 100)).expect("it can be read");
+        rows.into_iter().map(|(key, _)| key.to_vec()).collect::<Vec<_>>()
+    };
+    let put = |store: &Store, key: &[u8], size: usize| {
+        store.write(|txn| {
+            txn.put(T, key, &vec![7; size]);
+            Ok(())
+        })
+    };
+    let large = usize::try_from(3 * limits::DISK_RESERVE_LAST).expect("it is small");
+    {
+        let store = Store::open(&path, &[T]).expect("there is room");
+        put(&store, b"a", 10).expect("there is room");
+        let filler = disk.fill(2 * limits::DISK_RESERVE_LAST);
+        for _ in 0..3 {
+            assert_full(put(&store, b"large", large));
+            assert_eq!(keys(&store), [b"a"]);
+        }
+        put(&store, b"b", 10).expect("there is room for this one");
+        store.sync().expect("the disk is well");
+        std::fs::remove_file(filler).expect("it is ours");
+        put(&store, b"c", large).expect("there is room");
+        assert_eq!(keys(&store), [b"a", b"b", b"c"]);
+    }
+    let store = Store::open(&path, &[T]).expect("it is whole");
+    assert_eq!(keys(&store), [b"a", b"b", b"c"]);
+}
