@@ -18,12 +18,13 @@
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
-//! * `embedded`: a master, chunk servers and a client in one process.
+//! * [`embedded`]: a master, chunk servers and a client in one process.
 
 pub mod chunk;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod embedded;
 pub mod error;
 pub mod extent;
 pub mod limits;

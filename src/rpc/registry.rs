@@ -159,3 +159,6 @@ fn log(method: &str, error: &FsError) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod encode;
 mod grammar;
 mod markup;
 mod scan;
+mod skeleton;
 pub(super) mod text;
 
 pub use decode::{DecodeError, Decoder};

@@ -43,13 +43,14 @@ impl Namespace<'_> {
     /// # Errors
     /// In the order of Linux (`do_renameat2` and `vfs_rename` in `fs/namei.c`): for `from` and then
     /// `to` `Stale`, `NotDirectory` and `AccessDenied` for the directory; `NotFound` if `from`, or
-    /// for an exchange `to`, is not there; `Exists` if `to` may not be replaced and is there;
-    /// `InvalidArgument` if a directory would come to be inside itself; `NotEmpty` if `to` is a
-    /// directory that `from` is in. Then the permission to remove `from`: `AccessDenied`,
-    /// `NotPermitted`. Then for `to` the permission to make it, `NotFound`, `AccessDenied`, or to
-    /// remove what is there: `AccessDenied`, `NotPermitted`, `NotDirectory` if `from` is a directory
-    /// and it is none, `IsDirectory` the other way round. Then `AccessDenied` if a directory that
-    /// gets another parent may not be written to; `TooManyLinks`; `NotEmpty`.
+    /// for an exchange `to`, is not there, or the directory of `to` has been removed; `Exists` if
+    /// `to` may not be replaced and is there; `InvalidArgument` if a directory would come to be
+    /// inside itself; `NotEmpty` if `to` is a directory that `from` is in. Then the permission to
+    /// remove `from`: `AccessDenied`, `NotPermitted`. Then for `to` the permission to make it,
+    /// `AccessDenied`, or to remove what is there: `AccessDenied`, `NotPermitted`, `NotDirectory`
+    /// if `from` is a directory and it is none, `IsDirectory` the other way round. Then
+    /// `AccessDenied` if a directory that gets another parent may not be written to;
+    /// `TooManyLinks`; `NotEmpty`.
     pub fn rename(
         &mut self,
         who: &Credentials,
@@ -61,6 +62,9 @@ impl Namespace<'_> {
         let (source, moved) = view.place(who, from)?;
         let (destination, taken) = view.place(who, to)?;
         let moved = moved.ok_or_else(not_found)?;
+        if destination.parent.is_orphan() {
+            return Err(not_found());
+        }
         match (mode, &taken) {
             (RenameMode::NoReplace, Some(_)) => {
                 return Err(FsError::new(ErrorKind::Exists, "the new name is taken"));
@@ -196,10 +200,6 @@ impl View<'_> {
 
     /// Whether the directory of a place is `ancestor` or somewhere below it.
     fn is_inside(&self, place: &Place<'_>, ancestor: Ino) -> Result<bool> {
-        // A directory that was removed is nowhere, and has nothing below it.
-        if place.parent.is_orphan() {
-            return Ok(false);
-        }
         let mut at = place.directory;
         while at != ancestor && at != Ino::ROOT {
             at = self.parent(at)?;

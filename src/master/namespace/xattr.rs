@@ -49,10 +49,11 @@ impl View<'_> {
             Ok(Class::Trusted) if !who.is_superuser() => return Err(no_attribute()),
             Ok(Class::User) if !may_have_user_attributes(&inode) => return Err(no_attribute()),
             Ok(Class::Acl(_)) => require_acls(&inode)?,
+            Err(_) if name.starts_with(b"system.") => {}
             Ok(Class::User) | Err(_) => self.permit(who, ino, &inode, Access::READ)?,
             Ok(Class::Trusted | Class::Security) => {}
         }
-        class?;
+        class?.with_suffix(name)?;
         self.find_xattr(ino, name)?.ok_or_else(no_attribute)
     }
 
@@ -96,10 +97,11 @@ impl View<'_> {
                 permit_owner(who, inode)?;
                 self.permit(who, ino, inode, Access::WRITE)?;
             }
+            Err(_) if name.starts_with(b"system.") => {}
             Ok(Class::User) | Err(_) => self.permit(who, ino, inode, Access::WRITE)?,
             Ok(_) => {}
         }
-        class
+        class?.with_suffix(name)
     }
 }
 
@@ -217,25 +219,29 @@ impl Namespace<'_> {
 }
 
 impl Class {
+    /// The prefixes that need a name behind them.
+    const PREFIXES: [(&'static [u8], Self); 3] =
+        [(b"user.", Self::User), (b"trusted.", Self::Trusted), (b"security.", Self::Security)];
+
     /// # Errors
-    /// `Unsupported` for names outside the table, `InvalidArgument` for a bare prefix.
+    /// `Unsupported` for names outside the table.
     fn of(name: &[u8]) -> Result<Self> {
         if let Some(kind) = AclKind::ALL.into_iter().find(|kind| kind.name() == name) {
             return Ok(Self::Acl(kind));
         }
-        let prefixes: [(&[u8], Self); 3] =
-            [(b"user.", Self::User), (b"trusted.", Self::Trusted), (b"security.", Self::Security)];
-        for (prefix, class) in prefixes {
-            match name.strip_prefix(prefix) {
-                Some([]) => {
-                    let message = "the attribute has no name behind its prefix";
-                    return Err(FsError::new(ErrorKind::InvalidArgument, message));
-                }
-                Some(_) => return Ok(class),
-                None => {}
-            }
+        let prefix = Self::PREFIXES.into_iter().find(|(prefix, _)| name.starts_with(prefix));
+        prefix.map(|(_, class)| class).ok_or_else(|| {
+            FsError::new(ErrorKind::Unsupported, "there are no attributes of that kind here")
+        })
+    }
+
+    /// The class, unless the name is a bare prefix, which Linux finds out after the permissions.
+    fn with_suffix(self, name: &[u8]) -> Result<Self> {
+        if Self::PREFIXES.into_iter().any(|(prefix, _)| prefix == name) {
+            let message = "the attribute has no name behind its prefix";
+            return Err(FsError::new(ErrorKind::InvalidArgument, message));
         }
-        Err(FsError::new(ErrorKind::Unsupported, "there are no attributes of that kind here"))
+        Ok(self)
     }
 }
 

@@ -8,7 +8,8 @@ use dxr::{MethodCall, MethodResponse, Value};
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::grammar::Element;
-use crate::rpc::wire::scan::{NAME_MARK, Scanner, Skeleton};
+use crate::rpc::wire::scan::Scanner;
+use crate::rpc::wire::skeleton::{NAME_MARK, Skeleton};
 use crate::rpc::wire::text::{is_xml_char, is_xml_text, shortened};
 
 /// Deepest nesting of an answer: a value may come back in a deeper place than it was put from.

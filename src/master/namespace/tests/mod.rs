@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod contents;
+mod differential;
+mod kernel;
 mod listing;
 mod model;
 mod model_rights;

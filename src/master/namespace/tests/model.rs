@@ -249,6 +249,9 @@ impl Model {
         self.search(who, from.0)?;
         self.search(who, to.0)?;
         let moved = self.find(from).ok_or(ErrorKind::NotFound)?;
+        if self.is_dead(to.0) {
+            return Err(ErrorKind::NotFound);
+        }
         let taken = self.find(to);
         let is_exchange = mode == RenameMode::Exchange;
         match (mode, taken) {

@@ -213,21 +213,19 @@ impl Node {
                 let (_, acl) = acls.into_iter().find(|(suffix, _)| *suffix == rest).unwrap();
                 return acl.as_ref().map(AclSpec::encode).ok_or(none);
             }
-            "user" if rest.is_empty() => {
-                self.permits(who, Access::READ)?;
-                return Err(ErrorKind::InvalidArgument);
-            }
             "user" => {
                 refuse_unless(self.has_user_xattrs(), none)?;
                 self.permits(who, Access::READ)?;
             }
             "trusted" => refuse_unless(who.uid == 0, none)?,
             "security" => {}
+            "system" => return Err(ErrorKind::Unsupported),
             _ => {
                 self.permits(who, Access::READ)?;
                 return Err(ErrorKind::Unsupported);
             }
         }
+        refuse_unless(!rest.is_empty(), ErrorKind::InvalidArgument)?;
         self.xattrs.get(name).cloned().ok_or(none)
     }
 
@@ -243,24 +241,22 @@ impl Node {
     fn may_setxattr(&self, who: &Credentials, name: &str) -> Check {
         let (class, rest) = name.split_once('.').unwrap_or(("", name));
         match class {
-            "system" if rest.starts_with("posix_acl") => Ok(()),
-            "user" if rest.is_empty() => {
-                self.permits(who, Access::WRITE)?;
-                Err(ErrorKind::InvalidArgument)
-            }
+            "system" if rest.starts_with("posix_acl") => return Ok(()),
             "user" => {
                 refuse_unless(self.has_user_xattrs(), ErrorKind::NotPermitted)?;
                 if self.kind == FileKind::Directory && self.mode & 0o1000 != 0 {
                     self.must_be_owned(who)?;
                 }
-                self.permits(who, Access::WRITE)
+                self.permits(who, Access::WRITE)?;
             }
-            "trusted" | "security" => refuse_unless(who.uid == 0, ErrorKind::NotPermitted),
+            "trusted" | "security" => refuse_unless(who.uid == 0, ErrorKind::NotPermitted)?,
+            "system" => return Err(ErrorKind::Unsupported),
             _ => {
                 self.permits(who, Access::WRITE)?;
-                Err(ErrorKind::Unsupported)
+                return Err(ErrorKind::Unsupported);
             }
         }
+        refuse_unless(!rest.is_empty(), ErrorKind::InvalidArgument)
     }
 }
 

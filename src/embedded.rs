@@ -1,0 +1,161 @@
+//! A whole file system in one process: a master, three chunk servers and their keys, all under one
+//! directory.
+//!
+//! The directory holds `keys/`, `master/`, `chunk-1/` and so on, and `ports`: a chunk server's name
+//! is its URL, which the files' attributes refer to, so each gets the same port at every start.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::{ErrorKind, FsError, Result};
+use crate::listen::Listen;
+use crate::store::file;
+use crate::{chunk, master};
+
+/// Chunk servers in the process.
+const CHUNK_SERVERS: usize = 3;
+
+/// Ports are looked for from here on: below those that the system gives to outgoing connections,
+/// so that none of these takes one while the servers are down.
+const FIRST_PORT: u16 = 21_000;
+
+/// The script that makes keys, as it stands in the repository.
+const OPENSSL_GEN: &str = include_str!("../openssl-gen.sh");
+
+/// The servers of one directory, running.
+pub struct Embedded {
+    master: master::Running,
+    chunks: Vec<chunk::Running>,
+    certificate: PathBuf,
+}
+
+impl Embedded {
+    /// Starts the servers of a directory, which is made if it is not there, and waits until the
+    /// master knows them all.
+    ///
+    /// # Errors
+    /// One line that says what stands in the way: no openssl, a port that is taken, a directory
+    /// that cannot be written or is in use.
+    pub async fn start(dir: &Path) -> Result<Self> {
+        file::create_private_dir(dir).map_err(|error| error.context(dir.display()))?;
+        let (certificate, key) = (dir.join("keys/cacert.pem"), dir.join("keys/privkey.pem"));
+        if !certificate.exists() && !key.exists() {
+            tokio::task::block_in_place(|| make_keys(&dir.join("keys")))?;
+        }
+        let ports = remembered_ports(&dir.join("ports"))?;
+        let listen = |port| Listen { host: "localhost".to_owned(), port };
+        let master = master::start(master::Config {
+            listen: listen(ports[0]),
+            ..master::Config::new(dir.join("master"), certificate.clone(), key.clone())
+        })
+        .await
+        .map_err(|error| explain_port(error, dir))?;
+        let mut running = Self { master, chunks: Vec::new(), certificate: certificate.clone() };
+        for (number, port) in ports[1..].iter().enumerate() {
+            let data_dir = dir.join(format!("chunk-{}", number + 1));
+            let url = running.master.url().to_owned();
+            let config = chunk::Config::new(url, data_dir, certificate.clone(), key.clone());
+            let started = chunk::start(chunk::Config { listen: listen(*port), ..config }).await;
+            running.chunks.push(started.map_err(|error| explain_port(error, dir))?);
+        }
+        for chunk in &mut running.chunks {
+            chunk.joined().await;
+        }
+        Ok(running)
+    }
+
+    /// The master's URL.
+    #[must_use]
+    pub fn master_url(&self) -> &str {
+        self.master.url()
+    }
+
+    /// The certificate to trust.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// Stops all servers, their data written through to the disk.
+    ///
+    /// # Errors
+    /// The first of them, after all have stopped.
+    pub async fn stop(self) -> Result<()> {
+        let mut outcome = Ok(());
+        for chunk in self.chunks {
+            outcome = outcome.and(chunk.stop().await);
+        }
+        outcome.and(self.master.stop().await)
+    }
+}
+
+/// Makes a key and a certificate with the commands of `openssl-gen.sh`.
+fn make_keys(dir: &Path) -> Result<()> {
+    let failed = |reason: String| {
+        let message = format!("cannot make keys in {}: {reason}", dir.display());
+        FsError::new(ErrorKind::Io, message)
+    };
+    let mut script = Command::new("bash")
+        .args(["-s", "--", "--dir"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("bash does not start: {error}")))?;
+    if let Some(mut input) = script.stdin.take() {
+        // Should the script end early, its own words say more than a broken pipe.
+        input.write_all(OPENSSL_GEN.as_bytes()).ok();
+    }
+    let output = script.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// The ports of the master and the chunk servers, chosen at the first start and kept in a file.
+fn remembered_ports(path: &Path) -> Result<Vec<u16>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let ports: Vec<u16> =
+                text.lines().filter_map(|line| line.trim().parse().ok()).collect();
+            if ports.len() == CHUNK_SERVERS + 1 {
+                return Ok(ports);
+            }
+            let message = format!(
+                "{} is damaged: it should hold {} ports, a line each",
+                path.display(),
+                CHUNK_SERVERS + 1
+            );
+            Err(FsError::new(ErrorKind::Corrupt, message))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let ports: Vec<u16> =
+                (FIRST_PORT..).filter(|port| is_free(*port)).take(CHUNK_SERVERS + 1).collect();
+            file::replace(path, |out| {
+                ports.iter().try_for_each(|port| Ok(writeln!(out, "{port}")?))
+            })?;
+            Ok(ports)
+        }
+        Err(error) => Err(FsError::from(error).context(path.display())),
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Says what to do if a remembered port is taken.
+fn explain_port(error: FsError, dir: &Path) -> FsError {
+    if !error.message().contains("in use") {
+        return error;
+    }
+    error.context(format_args!(
+        "{} keeps its ports over restarts; another program, or another htfs of the same \
+         directory, has one of them now and must stop first",
+        dir.display()
+    ))
+}
