@@ -17,7 +17,7 @@ use crate::types::{Cookie, FileKind, Ino, Name};
 use super::View;
 use super::records::{
     CHUNKS, Chunk, ENTRIES, Entry, INODES, Inode, Listed, ORDER, ORPHANS, XATTRS, decode,
-    decode_bare, number_in,
+    decode_bare, load, number_in, numbered_key,
 };
 use super::set_acl::AclKind;
 
@@ -131,13 +131,12 @@ impl Check<'_> {
         let mut is_right = true;
         self.with(entry.ino, "the target of a name", |tally| {
             tally.names += 1;
-            let parent = tally.inode.directory().map(|own| own.parent);
-            is_right = entry.kind == tally.inode.kind() && parent.is_ok_and(|p| p == directory)
-                || entry.kind == tally.inode.kind() && !tally.inode.is_directory();
+            let is_home = tally.inode.directory().map_or(true, |own| own.parent == directory);
+            is_right = is_home && entry.kind == tally.inode.kind();
         });
         self.expect(is_right, || format!("{name} in {directory} misjudges inode {}", entry.ino));
-        let order_key = super::records::numbered_key(directory, entry.cookie.0);
-        let listed: Option<Listed> = super::records::load(self.view.txn, ORDER, &order_key)?;
+        let order_key = numbered_key(directory, entry.cookie.0);
+        let listed: Option<Listed> = load(self.view.txn, ORDER, &order_key)?;
         let expected = Listed { name: name.clone(), ino: entry.ino, kind: entry.kind };
         self.expect(listed == Some(expected), || format!("{name} in {directory} is not listed"));
         Ok(())

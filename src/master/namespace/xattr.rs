@@ -39,8 +39,9 @@ impl View<'_> {
     /// The value of an extended attribute.
     ///
     /// # Errors
-    /// `OutOfRange` as [`check_name`]; `Stale`; then `NoAttribute` for what the caller may not know
-    /// of, `AccessDenied` for what he may not read; `Unsupported`; `NoAttribute`.
+    /// `BufferTooSmall` (`ERANGE`) for an empty or too long name; `Stale`; then `NoAttribute` for
+    /// what the caller may not know of, `AccessDenied` for what he may not read; `Unsupported`;
+    /// `InvalidArgument` for a bare prefix; `NoAttribute`.
     pub fn getxattr(&self, who: &Credentials, ino: Ino, name: &[u8]) -> Result<Bytes> {
         check_name(name)?;
         let inode = self.inode(ino)?;
@@ -110,8 +111,9 @@ impl Namespace<'_> {
     /// says no more than those is not stored. `mode` does not matter to ACLs.
     ///
     /// # Errors
-    /// As [`check_name`]; `TooBig` over [`limits::XATTR_VALUE_SIZE_MAX`]; `Stale`; `NotPermitted`
-    /// or `AccessDenied` as the table says; `Unsupported`; for an ACL `Unsupported`,
+    /// `BufferTooSmall` (`ERANGE`) for an empty or too long name; `TooBig` over
+    /// [`limits::XATTR_VALUE_SIZE_MAX`]; `Stale`; `NotPermitted` or `AccessDenied` as the table
+    /// says; `Unsupported`; `InvalidArgument` for a bare prefix; for an ACL `Unsupported`,
     /// `InvalidArgument`, or `AccessDenied` for the default ACL of something that is no directory;
     /// `Exists` or `NoAttribute` against `mode`; `NoSpace` over [`limits::XATTR_TOTAL_SIZE_MAX`].
     pub fn setxattr(

@@ -248,10 +248,10 @@ impl Kernel {
                 rustix::fs::ftruncate(file, size)
             })?;
         }
-        let omit = i64::from(rustix::fs::UTIME_OMIT);
+        let omit = rustix::fs::UTIME_OMIT;
         let spec = |set: SetTime| match set {
             SetTime::Keep => Timespec { tv_sec: 0, tv_nsec: omit },
-            SetTime::Now => Timespec { tv_sec: 0, tv_nsec: i64::from(rustix::fs::UTIME_NOW) },
+            SetTime::Now => Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW },
             SetTime::At(at) => Timespec { tv_sec: at.seconds, tv_nsec: at.nanoseconds.into() },
         };
         let times = Timestamps { last_access: spec(set.atime), last_modification: spec(set.mtime) };

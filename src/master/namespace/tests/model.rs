@@ -7,9 +7,7 @@ use bytes::Bytes;
 
 use super::ops::{AclSpec, Answer, Op, Outcome, Place, Subject};
 use crate::error::ErrorKind;
-use crate::types::{
-    Access, Attr, Credentials, FileKind, FileTime, Ino, Name, RenameMode, SetAttr, SetTime,
-};
+use crate::types::{Access, Attr, Credentials, FileKind, FileTime, Ino, Name, SetAttr, SetTime};
 
 pub(super) type Check = Result<(), ErrorKind>;
 
@@ -58,7 +56,7 @@ impl Model {
         self.nodes.iter().flat_map(|(home, node)| vec![*home; named(node)]).collect()
     }
 
-    fn is_dead(&self, ino: Ino) -> bool {
+    pub(super) fn is_dead(&self, ino: Ino) -> bool {
         ino != Ino::ROOT && self.homes(ino).is_empty()
     }
 
@@ -99,7 +97,7 @@ impl Model {
         }
     }
 
-    fn search(&self, who: &Credentials, directory: Ino) -> Check {
+    pub(super) fn search(&self, who: &Credentials, directory: Ino) -> Check {
         let node = self.node(directory)?;
         if node.kind != FileKind::Directory {
             return Err(ErrorKind::NotDirectory);
@@ -107,18 +105,18 @@ impl Model {
         node.permits(who, Access::EXECUTE)
     }
 
-    fn find(&self, place: &Place) -> Option<Ino> {
+    pub(super) fn find(&self, place: &Place) -> Option<Ino> {
         self.nodes[&place.0].names.get(&place.1).copied()
     }
 
-    fn may_add(&self, who: &Credentials, directory: Ino) -> Check {
+    pub(super) fn may_add(&self, who: &Credentials, directory: Ino) -> Check {
         if self.is_dead(directory) {
             return Err(ErrorKind::NotFound);
         }
         self.node(directory)?.permits(who, WRITE_NAMES)
     }
 
-    fn may_take(&self, who: &Credentials, directory: Ino, victim: Ino) -> Check {
+    pub(super) fn may_take(&self, who: &Credentials, directory: Ino, victim: Ino) -> Check {
         let (home, victim) = (self.node(directory)?, self.node(victim)?);
         home.permits(who, WRITE_NAMES)?;
         let owners = [0, home.uid, victim.uid];
@@ -147,7 +145,7 @@ impl Model {
         ino
     }
 
-    fn set_name(&mut self, place: &Place, target: Option<Ino>) {
+    pub(super) fn set_name(&mut self, place: &Place, target: Option<Ino>) {
         let now = self.now;
         let directory = self.node_mut(place.0);
         match target {
@@ -158,7 +156,7 @@ impl Model {
         directory.times[2] = now;
     }
 
-    fn changed(&mut self, ino: Ino) {
+    pub(super) fn changed(&mut self, ino: Ino) {
         let now = self.now;
         self.node_mut(ino).times[2] = now;
     }
@@ -238,67 +236,6 @@ impl Model {
         }
         self.changed(ino);
         Ok(Answer::Attr(self.attr(ino)))
-    }
-
-    /// Whether `inner` is `outer` or below it.
-    fn is_below(&self, inner: Ino, outer: Ino) -> bool {
-        inner == outer || self.nodes[&outer].names.values().any(|next| self.is_below(inner, *next))
-    }
-
-    fn rename(&mut self, who: &Credentials, from: &Place, to: &Place, mode: RenameMode) -> Outcome {
-        self.search(who, from.0)?;
-        self.search(who, to.0)?;
-        let moved = self.find(from).ok_or(ErrorKind::NotFound)?;
-        if self.is_dead(to.0) {
-            return Err(ErrorKind::NotFound);
-        }
-        let taken = self.find(to);
-        let is_exchange = mode == RenameMode::Exchange;
-        match (mode, taken) {
-            (RenameMode::NoReplace, Some(_)) => return Err(ErrorKind::Exists),
-            (RenameMode::Exchange, None) => return Err(ErrorKind::NotFound),
-            _ => {}
-        }
-        if from.0 != to.0 && self.is_below(to.0, moved) {
-            return Err(ErrorKind::InvalidArgument);
-        }
-        if from.0 != to.0 && taken.is_some_and(|taken| self.is_below(from.0, taken)) {
-            let kinds = [ErrorKind::NotEmpty, ErrorKind::InvalidArgument];
-            return Err(kinds[usize::from(is_exchange)]);
-        }
-        if taken == Some(moved) {
-            return Ok(Answer::Done);
-        }
-        self.may_take(who, from.0, moved)?;
-        let is_directory = |ino: Ino| self.nodes[&ino].kind == FileKind::Directory;
-        match taken {
-            None => self.may_add(who, to.0)?,
-            Some(taken) => {
-                self.may_take(who, to.0, taken)?;
-                match (is_directory(moved), is_directory(taken)) {
-                    _ if is_exchange => {}
-                    (true, false) => return Err(ErrorKind::NotDirectory),
-                    (false, true) => return Err(ErrorKind::IsDirectory),
-                    _ => {}
-                }
-            }
-        }
-        let goes_elsewhere = [Some(moved), taken.filter(|_| is_exchange)];
-        for ino in goes_elsewhere.into_iter().flatten().filter(|ino| is_directory(*ino)) {
-            if from.0 != to.0 {
-                self.nodes[&ino].permits(who, Access::WRITE)?;
-            }
-        }
-        let has_names = |taken: Ino| !self.nodes[&taken].names.is_empty();
-        if !is_exchange && taken.is_some_and(has_names) {
-            return Err(ErrorKind::NotEmpty);
-        }
-        self.set_name(from, taken.filter(|_| is_exchange));
-        self.set_name(to, Some(moved));
-        for ino in [Some(moved), taken].into_iter().flatten() {
-            self.changed(ino);
-        }
-        Ok(Answer::Done)
     }
 
     fn setattr(&mut self, who: &Credentials, ino: Ino, set: &SetAttr) -> Outcome {
