@@ -28,10 +28,29 @@ use crate::types::{Cookie, FileKind, SetAttr};
 
 use answer::{Answer, Bounded, Listing};
 use convert::{
-    bytes, handle, ino, name, open_mode, rename_mode, report, set_time, who, xattr_mode,
+    bytes, handle, ino, mount_options, name, open_mode, rename_mode, report, set_time, who,
+    xattr_mode,
 };
 
-pub use convert::mount_options;
+/// Parts of the log that are of no interest: fuser warns of every request that it has no method
+/// for, and the kernel knows what to do without.
+pub const QUIET: &[&str] = &["fuser=error"];
+
+/// Mounts a file system. What this gives serves the kernel's requests, until the file system is
+/// unmounted, by whomever.
+///
+/// # Errors
+/// What the system says.
+pub fn mount_session<V: Vfs>(
+    adapter: Adapter<V>,
+    mountpoint: &Path,
+    source: &str,
+    allows_other: bool,
+) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
+    let options = mount_options(source, allows_other);
+    let session = fuser::Session::new(adapter, mountpoint, &options)?;
+    Ok(move || session.run())
+}
 
 /// A file system as fuser wants it.
 #[derive(Debug)]

@@ -142,7 +142,7 @@ pub(super) fn xattr_mode(flags: i32) -> Result<XattrMode> {
 /// How the kernel is to mount: it checks permissions, and trusts no set-id bit or device that it
 /// finds.
 #[must_use]
-pub fn mount_options(source: &str, allows_other: bool) -> Config {
+pub(super) fn mount_options(source: &str, allows_other: bool) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(source.to_owned()),
