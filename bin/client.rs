@@ -69,6 +69,11 @@ struct Args {
     #[arg(long, value_enum, default_value_t = ContentsArg::Auto)]
     contents: ContentsArg,
 
+    /// Keep files in the homework's way, as its Python clients do; without it, this is done only if
+    /// the master knows no other
+    #[arg(long)]
+    classic: bool,
+
     /// Let other users use the mount, too [default: only if root mounts]
     #[arg(long)]
     allow_other: bool,
@@ -114,6 +119,7 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
+            is_classic: self.classic,
             ..config
         }
     }

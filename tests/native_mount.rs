@@ -36,6 +36,7 @@ impl Cluster {
             mountpoint: mountpoint.clone(),
             master: servers.master_url().to_owned(),
             timeout: TIMEOUT,
+            allows_other: true,
         };
         let running = start(client, config).await.unwrap();
         self.mounts.push((mountpoint.clone(), Some(running)));

@@ -1,7 +1,8 @@
 //! The client: mounts a file system whose contents and attributes are on servers.
 //!
-//! [`fuse`] converts the kernel's requests for a [`vfs`]; [`mount`] has the mountpoint. Below them
-//! is [`classic`], the homework's way to keep files, over [`calls`].
+//! [`native`] is the whole file system, for a master that has one. [`classic`] is the homework's way
+//! to keep files, for its original servers and for those who ask for it: [`fuse`] converts the
+//! kernel's requests for a [`vfs`], and [`mount`] has the mountpoint. Both go over [`calls`].
 
 pub mod calls;
 pub mod classic;
@@ -49,6 +50,8 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
+    /// Keep files in the homework's way even if the master knows a better one.
+    pub is_classic: bool,
 }
 
 impl Config {
@@ -65,6 +68,7 @@ impl Config {
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
+            is_classic: false,
         }
     }
 }
@@ -72,15 +76,21 @@ impl Config {
 /// A client that has mounted.
 #[derive(Debug)]
 pub struct Running {
-    memory: Arc<Memory<RpcClient>>,
-    mounted: Mounted,
+    mountpoint: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Classic { memory: Arc<Memory<RpcClient>>, mounted: Mounted },
+    Native(native::start::Running),
 }
 
 impl Running {
     /// Where it has mounted.
     #[must_use]
     pub fn mountpoint(&self) -> &std::path::Path {
-        self.mounted.mountpoint()
+        &self.mountpoint
     }
 
     /// Returns when somebody else has unmounted it.
@@ -88,7 +98,13 @@ impl Running {
     /// # Errors
     /// What went wrong between the kernel and this process, if that is why.
     pub async fn ended(&mut self) -> Result<()> {
-        self.mounted.ended().await
+        match &mut self.kind {
+            Kind::Classic { mounted, .. } => mounted.ended().await,
+            Kind::Native(running) => {
+                running.ended().await;
+                Ok(())
+            }
+        }
     }
 
     /// Stores what is only here, as far as the servers are quick about it, and unmounts.
@@ -96,9 +112,13 @@ impl Running {
     /// # Errors
     /// `Io` if something could not be stored; the mount is gone all the same.
     pub async fn stop(self) -> Result<()> {
+        let (memory, mounted) = match self.kind {
+            Kind::Classic { memory, mounted } => (memory, mounted),
+            Kind::Native(running) => return running.stop().await,
+        };
         let limit = limits::STORE_ON_STOP_TIMEOUT;
-        let stored = tokio::time::timeout(limit, self.memory.store_all()).await;
-        self.mounted.unmount().await?;
+        let stored = tokio::time::timeout(limit, memory.store_all()).await;
+        mounted.unmount().await?;
         stored.unwrap_or_else(|_| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
@@ -118,12 +138,49 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
+    if !config.is_classic && wait_for_master(&config, &client, master.as_str()).await? {
+        return start_native(config, client, &master).await;
+    }
     let memory = Arc::new(wait_for_servers(&config, &client, master.as_str()).await?);
     let mounted =
         Mounted::new(memory.clone(), &config.mountpoint, master.as_str(), config.allows_other)
             .await?;
-    tracing::info!(%master, mountpoint = %mounted.mountpoint().display(), "mounted");
-    Ok(Running { memory, mounted })
+    let mountpoint = mounted.mountpoint().to_path_buf();
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted in the classic way");
+    Ok(Running { mountpoint, kind: Kind::Classic { memory, mounted } })
+}
+
+async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    let mountpoint = config.mountpoint;
+    let native = native::start::Config {
+        mountpoint: mountpoint.clone(),
+        master: master.as_str().to_owned(),
+        timeout: config.timeout,
+        allows_other: config.allows_other,
+    };
+    let running = native::start::start(client, native).await?;
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
+    Ok(Running { mountpoint, kind: Kind::Native(running) })
+}
+
+/// Waits for the master, and answers whether it has a native file system.
+async fn wait_for_master(config: &Config, client: &RpcClient, master: &str) -> Result<bool> {
+    let deadline = Instant::now() + config.patience;
+    let mut is_announced = false;
+    loop {
+        let error = match native::start::is_native(client, master).await {
+            Ok(is_native) => return Ok(is_native),
+            Err(error) => FsError::from(error),
+        };
+        if !may_get_better(&error) || Instant::now() >= deadline {
+            return Err(error);
+        }
+        if !is_announced {
+            tracing::warn!("waiting up to {} s for the master: {error}", config.patience.as_secs());
+            is_announced = true;
+        }
+        tokio::time::sleep(ATTEMPT_PERIOD).await;
+    }
 }
 
 /// Opens the file system as soon as its servers are there.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::data::{ChunkChange, Cluster};
 use super::fs::NativeFs;
 use super::inodes::Handle;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::chunk_index;
 use crate::limits;
 use crate::proto::Packed;
@@ -142,7 +142,18 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn getxattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<Bytes> {
-        self.cluster.ask(GetXattr { ino, name, who: Packed(who.clone()) }).await
+        if self.cache.is_xattr_absent(ino, &name) {
+            return Err(FsError::new(ErrorKind::NoAttribute, "there is no such attribute"));
+        }
+        let fence = self.cache.fence(ino);
+        let call = GetXattr { ino, name: name.clone(), who: Packed(who.clone()) };
+        let answer = self.cluster.ask(call).await;
+        // What there is of these is no secret before anybody, unlike `user.` and `trusted.`.
+        let is_open = name.starts_with(b"security.") || name.starts_with(b"system.");
+        if is_open && answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoAttribute) {
+            self.cache.put_absent_xattr(ino, name, fence);
+        }
+        answer
     }
 
     /// Sets an extended attribute.

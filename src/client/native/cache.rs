@@ -11,6 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::lock;
 use crate::limits;
 use crate::types::{Attr, Ino, Name};
@@ -31,7 +33,9 @@ const FENCES: usize = 64;
 pub(super) struct Cache {
     attributes: Mutex<Bounded<Ino, Stamped<Attr>>>,
     /// What a name stands for, or that it is absent.
-    entries: Mutex<Bounded<(Ino, Name), Stamped<Option<Ino>>>>,
+    entries: Mutex<Entries>,
+    /// Extended attributes that an inode does not have.
+    absent_xattrs: Mutex<Bounded<(Ino, Bytes), Stamped<Fence>>>,
     /// The version of the contents that the kernel's page cache is of.
     pages: Mutex<Bounded<Ino, u64>>,
     /// Changes known of, counted per group of inodes.
@@ -42,6 +46,8 @@ pub(super) struct Cache {
     /// When the event stream was last heard of, in milliseconds after `origin`.
     heard_ms: AtomicU64,
 }
+
+type Entries = Bounded<(Ino, Name), Stamped<Option<Ino>>>;
 
 struct Stamped<T> {
     value: T,
@@ -59,6 +65,7 @@ impl Cache {
         Self {
             attributes: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
             entries: Mutex::new(Bounded::new(limits::ENTRIES_CACHED_MAX)),
+            absent_xattrs: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
             pages: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
             fences: std::array::from_fn(|_| AtomicU64::new(0)),
             changes: AtomicU64::new(0),
@@ -138,6 +145,18 @@ impl Cache {
         } else {
             entries.remove(&(parent, name.clone()));
         }
+    }
+
+    /// Whether the inode is known not to have an extended attribute. The kernel asks for some of
+    /// them again and again, before a write or a look at permissions.
+    pub(super) fn is_xattr_absent(&self, ino: Ino, name: &Bytes) -> bool {
+        let mut absent = lock(&self.absent_xattrs);
+        let Some(found) = absent.get(&(ino, name.clone())) else { return false };
+        self.is_fresh(found.since) && self.holds(ino, found.value)
+    }
+
+    pub(super) fn put_absent_xattr(&self, ino: Ino, name: Bytes, fence: Fence) {
+        lock(&self.absent_xattrs).put((ino, name), Stamped::new(fence));
     }
 
     pub(super) fn drop_attr(&self, ino: Ino) {

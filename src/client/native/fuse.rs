@@ -35,35 +35,45 @@ const KERNEL_TTL: Duration = crate::limits::CACHE_AGE_MAX;
 /// Threads that take requests from the kernel. None of them waits for a server.
 const THREADS: usize = 2;
 
+/// How to mount.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What `mount` and `df` show in front of the mountpoint.
+    pub source: String,
+    /// Each request ends within this time, with an error if it must; waiting for a lock does not
+    /// count.
+    pub timeout: Duration,
+    /// Whether users other than the one who mounts may use the mount.
+    pub allows_other: bool,
+}
+
 /// A mounted file system.
 pub struct Mounted {
     session: BackgroundSession,
 }
 
-/// Mounts a file system. Each request ends within `timeout`, with an error if it must; waiting for
-/// a lock does not count.
+/// Mounts a file system.
 ///
 /// # Errors
 /// What stands in the way of the mount.
 pub fn mount<C: Cluster>(
     fs: &Arc<NativeFs<C>>,
     mountpoint: &Path,
-    source: &str,
-    timeout: Duration,
+    options: Options,
     runtime: Runtime,
 ) -> Result<Mounted> {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName(source.to_owned()),
+        MountOption::FSName(options.source),
         MountOption::Subtype("htfs".to_owned()),
         MountOption::DefaultPermissions,
-        MountOption::Dev,
-        MountOption::Suid,
     ];
-    let is_root = rustix::process::geteuid().is_root();
-    config.acl = if is_root { SessionACL::All } else { SessionACL::Owner };
+    if rustix::process::geteuid().is_root() {
+        config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
+    }
+    config.acl = if options.allows_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(THREADS);
-    let adapter = Adapter::new(Arc::clone(fs), timeout, runtime);
+    let adapter = Adapter::new(Arc::clone(fs), options.timeout, runtime);
     let session = Session::new(adapter, mountpoint, &config)?.spawn()?;
     fs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
     Ok(Mounted { session })

@@ -22,12 +22,8 @@ impl<C: Cluster> NativeFs<C> {
     pub async fn lookup(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<Attr> {
         match self.cache.entry(parent, name) {
             Some(None) => return Err(no_such_name()),
-            Some(Some(ino)) => {
-                if self.cache.attr(ino).is_some() {
-                    return self.getattr(ino).await;
-                }
-            }
-            None => {}
+            Some(Some(ino)) if self.cache.attr(ino).is_some() => return self.getattr(ino).await,
+            _ => {}
         }
         let fence = self.cache.fence(parent);
         let call = Lookup { parent, name: name.clone(), who: Packed(who.clone()) };

@@ -15,6 +15,9 @@ use crate::types::{Access, ChunkLayout, Credentials, Whence};
 /// Bytes that `copy_file_range` takes through this mount in one call, if no server has both ends.
 const COPY_SIZE_MAX: u64 = 8 << 20;
 
+/// An offset in an open file.
+type Place<'a> = (&'a Arc<Inode>, u64);
+
 /// What `fallocate` does with a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Allocation {
@@ -192,8 +195,8 @@ impl<C: Cluster> NativeFs<C> {
         if length == 0 {
             return Ok(0);
         }
-        let places = ((&from.inode, source_at), (&to.inode, target_at));
-        if self.copy_at_servers(places, length, who).await? {
+        let (source_place, target_place) = ((&from.inode, source_at), (&to.inode, target_at));
+        if self.copy_at_servers(source_place, target_place, length, who).await? {
             return Ok(length);
         }
         let length = length.min(COPY_SIZE_MAX);
@@ -206,7 +209,8 @@ impl<C: Cluster> NativeFs<C> {
     /// Answers false if no server has both chunks, or one of them is a hole.
     async fn copy_at_servers(
         &self,
-        ((from, from_at), (to, to_at)): ((&Arc<Inode>, u64), (&Arc<Inode>, u64)),
+        (from, from_at): Place<'_>,
+        (to, to_at): Place<'_>,
         length: u64,
         who: &Credentials,
     ) -> Result<bool> {

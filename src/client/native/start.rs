@@ -15,6 +15,9 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::rpc::{CallError, RpcClient};
 
+/// Time between two looks whether the mount is still there.
+const ENDED_PERIOD: Duration = Duration::from_millis(100);
+
 /// What a native mount needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +27,8 @@ pub struct Config {
     pub master: String,
     /// Each request of the kernel ends within this time.
     pub timeout: Duration,
+    /// Whether users other than the one who mounts may use the mount.
+    pub allows_other: bool,
 }
 
 /// A native mount.
@@ -57,10 +62,11 @@ pub async fn start(client: RpcClient, config: Config) -> Result<Running> {
     let fs = NativeFs::attach(remote, &name).await?;
     let shutdown = CancellationToken::new();
     let follower = tokio::spawn(Arc::clone(&fs).run(shutdown.clone()));
-    let Config { mountpoint, master, timeout } = config;
+    let Config { mountpoint, master, timeout, allows_other } = config;
     let (mounting, runtime) = (Arc::clone(&fs), Runtime::current());
     let mounted = tokio::task::spawn_blocking(move || {
-        fuse::mount(&mounting, &mountpoint, &master, timeout, runtime)
+        let options = fuse::Options { source: master, timeout, allows_other };
+        fuse::mount(&mounting, &mountpoint, options, runtime)
             .map_err(|error| error.context(format!("cannot mount {}", mountpoint.display())))
     })
     .await
@@ -75,7 +81,21 @@ pub async fn start(client: RpcClient, config: Config) -> Result<Running> {
     }
 }
 
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
 impl Running {
+    /// Returns when somebody else has unmounted it.
+    pub async fn ended(&self) {
+        // The thread that serves the kernel can only be asked.
+        while !self.is_over() {
+            tokio::time::sleep(ENDED_PERIOD).await;
+        }
+    }
+
     /// Whether somebody else has unmounted it.
     #[must_use]
     pub fn is_over(&self) -> bool {

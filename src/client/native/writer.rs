@@ -243,14 +243,12 @@ mod tests {
         let long = Bytes::from(vec![7; WRITE_CALL_SIZE_MAX + 5]);
         let flight = [(0, Bytes::from_static(b"ab")), (CHUNK_SIZE - 3, long)];
         let batches = batches(&flight);
-        let shape: Vec<(u64, Vec<Vec<(u64, usize)>>)> = batches
-            .into_iter()
-            .map(|(index, calls)| {
-                let sizes = |call: Vec<super::Extent>| {
-                    call.into_iter().map(|p| (p.offset, p.data.len())).collect()
-                };
-                (index, calls.into_iter().map(sizes).collect())
-            })
+        let sizes = |call: &Vec<super::Extent>| {
+            call.iter().map(|extent| (extent.offset, extent.data.len())).collect::<Vec<_>>()
+        };
+        let shape: Vec<_> = batches
+            .iter()
+            .map(|(index, calls)| (*index, calls.iter().map(sizes).collect::<Vec<_>>()))
             .collect();
         let (full, border) = (WRITE_CALL_SIZE_MAX, CHUNK_SIZE - 3);
         assert_eq!(
