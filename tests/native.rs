@@ -1,5 +1,7 @@
 //! The native client against a cluster in the same process.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod fake_cluster;
 
 use std::sync::Arc;

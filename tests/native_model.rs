@@ -1,6 +1,8 @@
 //! Random work of two mounts on the same files, against a model: every open sees all that was
 //! closed before.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod fake_cluster;
 
 use std::collections::BTreeMap;
