@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::chunk::native::{NativeStore, Space};
-use crate::error::Result;
+use crate::chunk::native::NativeStore;
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::cluster::{Heartbeat, Report};
 use crate::rpc::{CallError, Fault, Method, RpcClient};
-use crate::types::{ChunkKey, ServerUrl};
+use crate::types::{ChunkKey, ServerUrl, Space};
 
 /// The chunks that heartbeats are about. The methods may wait for the disk.
 pub trait Holdings: Send + Sync + 'static {
@@ -107,8 +107,9 @@ impl Heart {
                     return;
                 }
                 Err(error) => {
-                    let error = error.to_string();
-                    if trouble.as_ref() != Some(&error) {
+                    // That the master is not there is said by the membership.
+                    let is_there = error.kind() != ErrorKind::Unreachable;
+                    if is_there && trouble.as_ref() != Some(&error) {
                         tracing::warn!("the heartbeat failed: {error}");
                         trouble = Some(error);
                     }

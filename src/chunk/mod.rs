@@ -2,7 +2,7 @@
 //!
 //! [`service`] decodes calls and answers them; [`contents`] is the hash table, over [`index`] (what
 //! is where) and [`values`] (large values in files); [`native`] are the contents of native files,
-//! and [`staged`] how a value becomes such; [`membership`] talks to the master.
+//! and [`staged`] how a value becomes such; [`membership`] and [`heartbeat`] talk to the master.
 
 pub mod contents;
 pub mod heartbeat;
@@ -32,6 +32,7 @@ use crate::store::{DataDir, sync_periodically};
 use crate::types::ServerUrl;
 
 use contents::Contents;
+use heartbeat::Heart;
 use membership::Membership;
 use native::{NativeStore, StagedValues};
 
@@ -81,6 +82,7 @@ impl Config {
 pub struct Running {
     url: ServerUrl,
     joined: watch::Receiver<bool>,
+    heard: watch::Receiver<bool>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     contents: Arc<Contents>,
@@ -94,10 +96,11 @@ impl Running {
         &self.url
     }
 
-    /// Returns when the master knows it.
+    /// Returns when the master knows it, and its room.
     pub async fn joined(&mut self) {
         // It fails when the server has stopped; nothing is waited for then either.
         self.joined.wait_for(|joined| *joined).await.ok();
+        self.heard.wait_for(|heard| *heard).await.ok();
     }
 
     /// Answers the requests under way, writes everything through to the disk, and ends.
@@ -149,6 +152,14 @@ pub async fn start(config: Config) -> Result<Running> {
     let to_sync = Arc::clone(&contents);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     tasks.spawn(native::tend(Arc::clone(&chunks), shutdown.clone()));
+    let heart = Heart {
+        client: client.clone(),
+        master: master.as_str().to_owned(),
+        server: url.clone(),
+        holdings: Arc::<NativeStore>::clone(&chunks),
+    };
+    let (to_heard, heard) = watch::channel(false);
+    tasks.spawn(heart.run(to_heard, shutdown.clone()));
     let membership = Membership {
         client,
         master: master.as_str().to_owned(),
@@ -157,7 +168,7 @@ pub async fn start(config: Config) -> Result<Running> {
     };
     let (to_joined, joined) = watch::channel(false);
     tasks.spawn(membership.run(to_joined, shutdown.clone()));
-    Ok(Running { url, joined, shutdown, tasks, contents, chunks })
+    Ok(Running { url, joined, heard, shutdown, tasks, contents, chunks })
 }
 
 /// The name of a server that listens on this port.

@@ -92,6 +92,11 @@ impl Client {
         Self::new(url, id, last_event)
     }
 
+    /// The same caller at another server.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self::new(url, 0, 0)
+    }
+
     pub(crate) async fn call<M: Method>(&self, call: M) -> Result<M::Answer, FsError> {
         self.rpc.call(&self.url, call).await.map_err(FsError::from)
     }
