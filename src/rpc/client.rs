@@ -1,6 +1,7 @@
 //! Calls to servers, over pooled connections.
 
 mod attempt;
+mod connector;
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;

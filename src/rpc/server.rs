@@ -3,7 +3,6 @@
 mod answer;
 mod connection;
 mod memory;
-mod stall;
 
 use std::io;
 use std::sync::Arc;

@@ -53,10 +53,11 @@ def check(memory, prefix, directory):
     for path, local in files_in(prefix, directory):
         expected = contents_of(local)
         assert path[1:] in names, "%r is not among the names %r" % (path, names)
-        attributes = memory.getattr(path)
-        assert stat.S_ISREG(attributes["st_mode"]), "%r: not a file: %r" % (path, attributes)
-        assert attributes["st_size"] == len(expected), "%r: %r" % (path, attributes)
-        contents = memory.read(path, len(expected) + 1, 0, 0)
+        file = memory.proxy.get(path)
+        assert file is not None, "%r: its attributes or contents are not there" % (path,)
+        contents = file.pop("contents")
+        assert stat.S_ISREG(file["st_mode"]), "%r: not a file: %r" % (path, file)
+        assert file["st_size"] == len(expected), "%r: %r" % (path, file)
         assert isinstance(contents, bytes), "%r: contents are %r" % (path, type(contents))
         assert contents == expected, "%r: %d bytes, not the %d expected: %r" % (
             path, len(contents), len(expected), contents[:80])

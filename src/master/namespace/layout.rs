@@ -2,10 +2,10 @@
 //!
 //! A part of a file that has no chunk is a hole. A chunk is made by [`Namespace::allocate`] before
 //! the first write to it; what was written counts when [`Namespace::extend`] says so. A truncation
-//! forgets the chunks behind the new end and leaves a [`Cut`](crate::types::Cut) in the one that the end is in; see
-//! [`ChunkLayout`] for how servers follow. A write that was under way to a chunk which was forgotten
-//! or cut meanwhile is `Stale` when it is reported: the writer asks for the layout again and repeats
-//! it, so that it comes after the truncation, whole.
+//! forgets the chunks behind the new end and leaves a [`Cut`](crate::types::Cut) in the one that
+//! the end is in; see [`ChunkLayout`] for how servers follow. A write that was under way to a chunk
+//! which was forgotten or cut meanwhile is `Stale` when it is reported: the writer asks for the
+//! layout again and repeats it, so that it comes after the truncation, whole.
 
 use bytes::Bytes;
 

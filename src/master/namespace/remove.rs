@@ -1,9 +1,9 @@
 //! Taking names away: unlink, rmdir.
 //!
-//! The errors of both begin alike, in the order of Linux (`may_delete` in `fs/namei.c`): `Stale` and
-//! `NotDirectory` for the directory; `AccessDenied` if the caller may not search it; `NotFound`;
-//! `AccessDenied` if the caller may not write to it; `NotPermitted` if it is sticky and neither it
-//! nor the file is the caller's.
+//! The errors of both begin alike, in the order of Linux (`may_delete` in `fs/namei.c`): `Stale`
+//! and `NotDirectory` for the directory; `AccessDenied` if the caller may not search it;
+//! `NotFound`; `AccessDenied` if the caller may not write to it; `NotPermitted` if it is sticky and
+//! neither it nor the file is the caller's.
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::types::{Attr, Credentials, Ino, Name};

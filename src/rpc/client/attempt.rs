@@ -8,13 +8,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::limits;
 use crate::rpc::client::CallError;
+use crate::rpc::client::connector::Connector;
 use crate::rpc::fault::Fault;
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::text::shortened;
@@ -60,26 +59,17 @@ impl Failure {
 
 /// Sends calls over connections that it keeps.
 pub(super) struct Sender {
-    http: Client<HttpsConnector<HttpConnector>, MessageBody>,
+    http: Client<Connector, MessageBody>,
     trust: Trust,
 }
 
 impl Sender {
     pub(super) fn new(trust: Trust) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limits::CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust.config())
-            .https_only()
-            .enable_http1()
-            .wrap_connector(tcp);
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_SERVER_MAX)
-            .build(connector);
+            .build(Connector::new(&trust));
         Self { http, trust }
     }
 

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
 use crate::rpc::server::answer::answer;
-use crate::rpc::server::stall::StallGuard;
+use crate::rpc::socket::Socket;
 
 /// Most headers of a request; browsers send about twenty.
 const HEADERS_MAX: usize = 64;
@@ -49,7 +49,7 @@ async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
     let limits = &shared.limits;
     // Answers are written whole; waiting for more to send with them only delays them.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let guarded = StallGuard::new(stream, limits.stall_timeout);
+    let guarded = Socket::new(stream, limits.stall_timeout);
     let handshake = tokio::time::timeout(limits.handshake_timeout, shared.acceptor.accept(guarded));
     let tls = tokio::select! {
         biased;
@@ -77,10 +77,10 @@ async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
 
 /// Answers requests until one side has enough.
 async fn requests(
-    tls: TlsStream<StallGuard>,
+    tls: TlsStream<Socket>,
     shared: &Arc<Shared>,
     is_body_refused: &Arc<AtomicBool>,
-) -> Result<TlsStream<StallGuard>, String> {
+) -> Result<TlsStream<Socket>, String> {
     let caller = Caller::default();
     let service = service_fn(|request: Request<Incoming>| {
         let shared = Arc::clone(shared);

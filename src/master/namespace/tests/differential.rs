@@ -7,11 +7,15 @@ use proptest::test_runner::TestCaseError;
 use super::kernel::Kernel;
 use super::ops::{Answer, Op, Subject, sequences, users};
 use super::sequences::{Real, time_of};
-use super::store::MapStore;
+use crate::store::Memory;
 use crate::types::{Access, Attr, Credentials, FileKind, FileTime, Ino, SetAttr};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_namespace_agrees_with_the_machine(sequence in sequences()) {
@@ -29,7 +33,7 @@ fn agrees_with_machine(sequence: &[(usize, Op)]) {
         Ok(kernel) => kernel,
         Err(reason) => return eprintln!("SKIPPED, nothing was compared: {reason}"),
     };
-    let mut real = Real::new(MapStore::default(), time_of(0));
+    let mut real = Real::new(Memory::default(), time_of(0));
     let users = users();
     for (step, (user, op)) in sequence.iter().enumerate() {
         let who = &users[*user];
@@ -53,7 +57,7 @@ fn agrees_with_machine(sequence: &[(usize, Op)]) {
 
 type Pair = Option<(Attr, Attr)>;
 
-fn states(real: &mut Real<MapStore>, kernel: &mut Kernel) -> Vec<Pair> {
+fn states(real: &mut Real<Memory>, kernel: &mut Kernel) -> Vec<Pair> {
     let state = |ino| Some((real.state(ino)?, kernel.state(ino).expect("both have it")));
     (1..200).map(Ino).map(state).collect()
 }
@@ -88,7 +92,7 @@ fn comparable(answer: Answer) -> Answer {
 
 /// Whether the operation can be said in system calls, and is not one where Linux looks at more than
 /// the file system.
-fn is_comparable(real: &mut Real<MapStore>, kernel: &Kernel, who: &Credentials, op: &Op) -> bool {
+fn is_comparable(real: &mut Real<Memory>, kernel: &Kernel, who: &Credentials, op: &Op) -> bool {
     let mut state = |ino: &Ino| real.state(*ino);
     let opens = |attr: &Attr| {
         matches!(attr.kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink)

@@ -120,7 +120,7 @@ fn pages_know_their_end_and_their_parent() {
 /// 100,000 names, made and listed and removed, without one operation that looks at all of them.
 #[test]
 fn large_directories_are_listed_in_pages() {
-    use super::store::Store;
+    use super::store::Engine;
     let mut scene = Scene::new();
     let count = 100_000;
     let now = FileTime::default();

@@ -15,7 +15,7 @@ mod numbers;
 mod ops;
 mod rights;
 mod sequences;
-pub(super) mod store;
+mod store;
 mod xattrs;
 
 use bytes::Bytes;
@@ -24,11 +24,12 @@ use crate::error::{ErrorKind, Result};
 use crate::types::{Attr, Credentials, FileKind, FileTime, Ino, Name};
 
 use super::{Effects, Namespace, RootAttr, View};
-use store::{MapStore, Store};
+use crate::store::Memory;
+use store::Engine;
 
-/// A file system on a [`MapStore`], and a clock that ticks with every operation.
+/// A file system on a [`Memory`], and a clock that ticks with every operation.
 struct Scene {
-    store: MapStore,
+    store: Memory,
     seconds: i64,
     effects: Effects,
 }
@@ -36,8 +37,7 @@ struct Scene {
 impl Scene {
     /// An empty file system with a root directory for everybody.
     fn new() -> Self {
-        let mut scene =
-            Self { store: MapStore::default(), seconds: 0, effects: Effects::default() };
+        let mut scene = Self { store: Memory::default(), seconds: 0, effects: Effects::default() };
         scene.run(|ns| ns.format(7, RootAttr { mode: 0o777, uid: 0, gid: 0 })).unwrap();
         scene
     }

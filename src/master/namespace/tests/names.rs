@@ -1,5 +1,6 @@
 //! Making, finding, removing and renaming names.
 
+use super::store::Engine;
 use super::{ROOT, Scene, alice, bob, name, refusal};
 use crate::error::ErrorKind;
 use crate::master::namespace::{CreateOpen, Reaped};

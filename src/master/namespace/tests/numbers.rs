@@ -1,6 +1,6 @@
 //! What is stored: limits of counts, the check of invariants, records that nobody wrote.
 
-use super::store::Store;
+use super::store::Engine;
 use super::{ROOT, Scene, alice, name, refusal};
 use crate::error::{ErrorKind, Result};
 use crate::limits;
@@ -50,7 +50,7 @@ fn a_store_is_formatted_once() {
     assert_eq!(scene.attr(Ino::ROOT).generation, 7);
     let root = RootAttr { mode: 0o755, uid: 0, gid: 0 };
     assert_eq!(refusal(scene.run(|ns| ns.format(8, root))), ErrorKind::Exists);
-    let empty = super::MapStore::default();
+    let empty = crate::store::Memory::default();
     assert!(!empty.look(|txn| View::new(txn).is_formatted()).unwrap());
     assert_eq!(refusal(empty.look(|txn| View::new(txn).statfs())), ErrorKind::Corrupt);
 }

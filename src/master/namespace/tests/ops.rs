@@ -191,7 +191,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => (ino(), place()).prop_map(|(ino, place)| Op::Link(ino, place)),
         4 => place().prop_map(Op::Unlink),
         3 => place().prop_map(Op::Rmdir),
-        9 => (place(), place(), rename_mode).prop_map(|(from, to, mode)| Op::Rename(from, to, mode)),
+        9 => (place(), place(), rename_mode)
+            .prop_map(|(from, to, mode)| Op::Rename(from, to, mode)),
         7 => (ino(), set_attr()).prop_map(|(ino, set)| Op::Setattr(ino, set)),
         2 => (ino(), plain_xattr_name(), text(), xattr_mode)
             .prop_map(|(ino, name, value, mode)| Op::Setxattr(ino, name, value, mode)),

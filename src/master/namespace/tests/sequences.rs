@@ -5,9 +5,12 @@ use proptest::prelude::{ProptestConfig, proptest};
 
 use super::model::Model;
 use super::ops::{Answer, Op, Outcome, Subject, sequences, users};
-use super::store::{MapStore, Store};
+use super::store::Engine;
 use crate::error::Result;
-use crate::master::namespace::{CreateOpen, Effects, Namespace, PageRequest, RootAttr, View};
+use crate::master::namespace::{
+    CreateOpen, Effects, Namespace, PageRequest, RootAttr, TABLES, View,
+};
+use crate::store::{Memory, Store};
 use crate::types::{Attr, Change, Cookie, Credentials, DirPage, FileTime, Ino};
 
 /// The namespace over a store, as a [`Subject`].
@@ -16,7 +19,7 @@ pub(super) struct Real<S> {
     pub(super) effects: Effects,
 }
 
-impl<S: Store> Real<S> {
+impl<S: Engine> Real<S> {
     pub(super) fn new(mut store: S, now: FileTime) -> Self {
         let root = RootAttr { mode: 0o777, uid: 0, gid: 0 };
         store.transact(|txn| Namespace::new(txn, now).format(0, root)).unwrap();
@@ -94,7 +97,7 @@ fn list(view: View<'_>, directory: Ino) -> Result<Answer> {
     }
 }
 
-impl<S: Store> Subject for Real<S> {
+impl<S: Engine> Subject for Real<S> {
     fn apply(&mut self, who: &Credentials, op: &Op, now: FileTime) -> Outcome {
         self.effects = Effects::default();
         let asked = self.store.look(|txn| Ok(Self::question(View::new(txn), who, op)));
@@ -148,7 +151,7 @@ fn assert_told(effects: &Effects, before: Option<&Attr>, after: Option<&Attr>) {
 
 /// The suite for any store: the same answers as the model, the same state, all invariants, and
 /// every change told, after each step.
-pub(super) fn agrees_with_model(store: impl Store, sequence: &[(usize, Op)]) {
+pub(super) fn agrees_with_model(store: impl Engine, sequence: &[(usize, Op)]) {
     let (mut real, mut model) = (Real::new(store, time_of(0)), Model::new(time_of(0)));
     let users = users();
     let mut states: Vec<Option<Attr>> = Vec::new();
@@ -171,10 +174,29 @@ pub(super) fn agrees_with_model(store: impl Store, sequence: &[(usize, Op)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn the_namespace_agrees_with_the_model(sequence in sequences()) {
-        agrees_with_model(MapStore::default(), &sequence);
+    fn the_namespace_agrees_with_the_model_in_memory(sequence in sequences()) {
+        agrees_with_model(Memory::new(), &sequence);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 8,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_namespace_agrees_with_the_model_on_disk(sequence in sequences()) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &TABLES).unwrap();
+        agrees_with_model(store, &sequence);
     }
 }

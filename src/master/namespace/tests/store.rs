@@ -1,78 +1,76 @@
-//! The smallest store there can be, for the tests: an ordered map in memory.
-
-use std::collections::BTreeMap;
+//! The engines that the suites of the namespace run over.
 
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::store::{Table, Txn};
+use crate::master::namespace::TABLES;
+use crate::store::{Memory, Store, TABLE_END, Table, Txn};
 
-/// A store that the suites of the namespace run over.
-pub(in super::super) trait Store {
+/// Runs transactions.
+pub(super) trait Engine {
     /// Runs a transaction and keeps what it wrote, unless it fails.
     fn transact<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T>;
 
     /// Looks at what is kept.
     fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T>;
+
+    /// Records there are, in all tables.
+    fn len(&self) -> usize {
+        let count = |txn: &dyn Txn| -> Result<usize> {
+            let rows = TABLES.map(|table| txn.scan(table, &[], TABLE_END, usize::MAX));
+            rows.into_iter().map(|rows| rows.map(|rows| rows.len())).sum()
+        };
+        self.look(count).unwrap()
+    }
 }
 
-type Key = (Table, Vec<u8>);
-
-/// Keeps everything in a map.
-#[derive(Default)]
-pub(in super::super) struct MapStore {
-    kept: BTreeMap<Key, Bytes>,
-}
-
-/// A transaction: what is kept, and over it what was written. `None` is a deletion.
-struct MapTxn<'s> {
-    kept: &'s BTreeMap<Key, Bytes>,
-    written: BTreeMap<Key, Option<Bytes>>,
-}
-
-impl Store for MapStore {
+impl Engine for Memory {
     fn transact<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
-        let mut txn = MapTxn { kept: &self.kept, written: BTreeMap::new() };
-        let answer = work(&mut txn);
-        let written = txn.written;
-        if answer.is_err() {
-            assert!(written.is_empty(), "an operation that failed has written {written:?}");
-        }
-        for (key, value) in written {
-            match value {
-                Some(value) => drop(self.kept.insert(key, value)),
-                None => drop(self.kept.remove(&key)),
-            }
-        }
-        answer
+        Self::write(self, |txn| watched(txn, work))
     }
 
     fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
-        let txn = MapTxn { kept: &self.kept, written: BTreeMap::new() };
-        work(&txn)
+        Self::read(self, work)
     }
 }
 
-impl MapStore {
-    /// Records there are, in all tables.
-    pub(in super::super) fn len(&self) -> usize {
-        self.kept.len()
+impl Engine for Store {
+    fn transact<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
+        Self::write(self, |txn| watched(txn, work))
+    }
+
+    fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+        Self::read(self, work)
     }
 }
 
-impl Txn for MapTxn<'_> {
+/// A transaction that counts what is written.
+struct Watched<'t> {
+    txn: &'t mut dyn Txn,
+    writes: usize,
+}
+
+/// Does some work, and makes sure that it has written nothing if it fails.
+fn watched<T>(txn: &mut dyn Txn, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
+    let mut txn = Watched { txn, writes: 0 };
+    let answer = work(&mut txn);
+    assert!(answer.is_ok() || txn.writes == 0, "an operation that failed has written");
+    answer
+}
+
+impl Txn for Watched<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        let key = (table, key.to_vec());
-        let kept = || self.kept.get(&key).cloned();
-        Ok(self.written.get(&key).map_or_else(kept, Clone::clone))
+        self.txn.get(table, key)
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.written.insert((table, key.to_vec()), Some(Bytes::copy_from_slice(value)));
+        self.writes += 1;
+        self.txn.put(table, key, value);
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) {
-        self.written.insert((table, key.to_vec()), None);
+        self.writes += 1;
+        self.txn.delete(table, key);
     }
 
     fn scan(
@@ -82,16 +80,6 @@ impl Txn for MapTxn<'_> {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let range = (table, from.to_vec())..(table, to.to_vec());
-        // What was written hides at most as many of what is kept.
-        let written: BTreeMap<_, _> = self.written.range(range.clone()).collect();
-        let kept = self.kept.range(range).filter(|(key, _)| !written.contains_key(key));
-        let mut found: BTreeMap<&Key, &Bytes> = kept.take(limit).collect();
-        found.extend(written.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))));
-        let copy = |(key, value): (&Key, &Bytes)| (Bytes::from(key.1.clone()), value.clone());
-        Ok(found.into_iter().take(limit).map(copy).collect())
+        self.txn.scan(table, from, to, limit)
     }
 }
