@@ -147,6 +147,17 @@ impl FileSystem {
         Ok(value)
     }
 
+    /// [`FileSystem::change`] for what makes the store larger: it is refused while there is still
+    /// room for deletions.
+    fn grow<T>(
+        &self,
+        origin: Origin<'_>,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.store.check_room(limits::DISK_RESERVE)?;
+        self.change(origin, work)
+    }
+
     /// What has to follow a commit. The commit itself is done, and so is the call.
     fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin<'_>) {
         let told = |change: Change| {
