@@ -1,3 +1,171 @@
-//! The `client` program.
+//! The `client` program: arguments in, [`htfs::client`] out.
 
-fn main() {}
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use htfs::cli::{self, LogArgs};
+use htfs::client::classic::Layout;
+use htfs::client::{self, Config, Running};
+use htfs::embedded::Embedded;
+use htfs::error::Result;
+use htfs::proto::classic::Dialect;
+use tokio_util::sync::CancellationToken;
+
+/// Mounts an htfs as an ordinary directory
+///
+/// It runs until SIGINT or SIGTERM, or until the directory is unmounted with `fusermount3 -u`; it
+/// prints `mounted on <DIR>` when programs can use it.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Where to mount: an empty directory
+    mountpoint: PathBuf,
+
+    /// The URL of the master
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://localhost:8443",
+        conflicts_with = "embedded"
+    )]
+    master: String,
+
+    /// The certificates to trust, in PEM form: the cacert.pem of the servers
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "keys/cacert.pem",
+        conflicts_with = "embedded"
+    )]
+    ca: PathBuf,
+
+    /// Run a master and three chunk servers inside this process, with keys and data in DIR (made if
+    /// it does not exist)
+    #[arg(long, value_name = "DIR")]
+    embedded: Option<PathBuf>,
+
+    /// Let files expire after this many seconds [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    ttl: Option<u64>,
+
+    /// Give up a call to a server after this many seconds: a program gets an error then
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+
+    /// Wait at the start up to this many seconds for a master and a chunk server
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
+
+    /// How keys and values of new files go to the servers, for Python clients that expect one or
+    /// the other
+    #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
+    dialect: DialectArg,
+
+    /// How the contents of new files are stored, for Python clients that expect one or the other
+    #[arg(long, value_enum, default_value_t = ContentsArg::Auto)]
+    contents: ContentsArg,
+
+    /// Let other users use the mount, too [default: only if root mounts]
+    #[arg(long)]
+    allow_other: bool,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DialectArg {
+    /// As the root directory has it; binary if there is none yet
+    Auto,
+    /// As <string> where the bytes are text
+    String,
+    /// As <base64>
+    Binary,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ContentsArg {
+    /// As the files in the root directory have it; pickled if there are none yet
+    Auto,
+    /// The bytes of the file
+    Raw,
+    /// A pickle of the bytes
+    Pickled,
+}
+
+impl Args {
+    fn apply_to(&self, config: Config) -> Config {
+        Config {
+            ttl_s: self.ttl,
+            timeout: Duration::from_secs(self.timeout),
+            patience: Duration::from_secs(self.wait),
+            dialect: match self.dialect {
+                DialectArg::Auto => None,
+                DialectArg::String => Some(Dialect::String),
+                DialectArg::Binary => Some(Dialect::Binary),
+            },
+            layout: match self.contents {
+                ContentsArg::Auto => None,
+                ContentsArg::Raw => Some(Layout::Raw),
+                ContentsArg::Pickled => Some(Layout::Pickled),
+            },
+            allows_other: self.allow_other || config.allows_other,
+            ..config
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    cli::run(&args.log, |shutdown| run(&args, shutdown))
+}
+
+async fn run(args: &Args, shutdown: CancellationToken) -> Result<()> {
+    let Some(dir) = &args.embedded else {
+        let (mountpoint, master, ca) = (&args.mountpoint, &args.master, &args.ca);
+        let config = Config::new(mountpoint.clone(), master.clone(), ca.clone());
+        let config = args.apply_to(config);
+        return mount(config, shutdown).await;
+    };
+    // What cannot be mounted needs no servers.
+    client::mount::check(&args.mountpoint)?;
+    let servers = Embedded::start(dir).await?;
+    let (master, ca) = (servers.master_url().to_owned(), servers.certificate().to_owned());
+    tell(dir, &master, &ca);
+    let config = Config::new(args.mountpoint.clone(), master, ca);
+    let result = mount(args.apply_to(config), shutdown).await;
+    result.and(servers.stop().await)
+}
+
+/// Mounts, until a signal or somebody else ends it. A signal ends the wait for servers as well.
+async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
+    let Some(started) = shutdown.run_until_cancelled(client::start(config)).await else {
+        return Ok(());
+    };
+    let mut running: Running = started?;
+    announce(&format!("mounted on {}", running.mountpoint().display()));
+    match shutdown.run_until_cancelled(running.ended()).await {
+        Some(ended) => ended,
+        None => running.stop().await,
+    }
+}
+
+fn tell(dir: &Path, master: &str, ca: &Path) {
+    announce(&format!(
+        "keys and data are in {}\nthe master is {master}; other clients on this machine find it \
+         with --master {master} --ca {}\nCtrl-C stops it; the same command starts it again, with \
+         the same files",
+        dir.display(),
+        ca.display()
+    ));
+}
+
+/// Nobody may be listening to standard output.
+fn announce(text: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).ok();
+}

@@ -43,11 +43,14 @@ where
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let result = start_log(&log.level).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let result = runtime.block_on(async {
             let shutdown = CancellationToken::new();
             cancel_on_signal(shutdown.clone())?;
             work(shutdown).await
-        })
+        });
+        // A thread that still waits for a name server, say, must not keep the program.
+        runtime.shutdown_background();
+        result
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +67,8 @@ fn start_log(level: &str) -> Result<()> {
         FsError::new(crate::error::ErrorKind::InvalidArgument, message)
     })?;
     // What goes wrong in the store comes to us as results, too; the rest is of no interest.
-    let filter = crate::store::QUIET.iter().fold(filter, |filter, quiet| match quiet.parse() {
+    let quiet = crate::store::QUIET.iter().chain(crate::client::fuse::QUIET);
+    let filter = quiet.fold(filter, |filter, quiet| match quiet.parse() {
         Ok(quiet) => filter.add_directive(quiet),
         Err(_) => filter,
     });

@@ -4,6 +4,7 @@
 //! The directory holds `keys/`, `master/`, `chunk-1/` and so on, and `ports`: a chunk server's name
 //! is its URL, which the files' attributes refer to, so each gets the same port at every start.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,9 +18,10 @@ use crate::{chunk, master};
 /// Chunk servers in the process.
 const CHUNK_SERVERS: usize = 3;
 
-/// Ports are looked for from here on: below those that the system gives to outgoing connections,
-/// so that none of these takes one while the servers are down.
-const FIRST_PORT: u16 = 21_000;
+/// Ports are looked for from somewhere in this range on: below those that the system gives to
+/// outgoing connections, so that none of these takes one while the servers are down; and not from
+/// the same port each time, so that two directories can be in use at once.
+const FIRST_PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 /// The script that makes keys, as it stands in the repository.
 const OPENSSL_GEN: &str = include_str!("../openssl-gen.sh");
@@ -133,8 +135,10 @@ fn remembered_ports(path: &Path) -> Result<Vec<u16>> {
             Err(FsError::new(ErrorKind::Corrupt, message))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let chance = RandomState::new().hash_one(path) % FIRST_PORTS.len() as u64;
+            let first = FIRST_PORTS.start + u16::try_from(chance).unwrap_or(0);
             let ports: Vec<u16> =
-                (FIRST_PORT..).filter(|port| is_free(*port)).take(CHUNK_SERVERS + 1).collect();
+                (first..).filter(|port| is_free(*port)).take(CHUNK_SERVERS + 1).collect();
             file::replace(path, |out| {
                 ports.iter().try_for_each(|port| Ok(writeln!(out, "{port}")?))
             })?;

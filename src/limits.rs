@@ -82,6 +82,34 @@ pub const CHECKSUM_BLOCK_SIZE: usize = 64 << 10;
 /// Largest pickled dict of attributes that is read, in bytes.
 pub const PICKLED_ATTRIBUTES_MAX: usize = 1 << 20;
 
+/// Longest contents, name list or pickle that the client sends as a `<string>`, in bytes; longer
+/// ones go as `<base64>`. An `&` takes five bytes of XML.
+pub const STRING_SIZE_MAX: usize = 2 << 20;
+
+/// Everything in a body besides the contents of one file, in bytes: key, pickle, XML.
+pub const ENVELOPE_SIZE_MAX: usize = 64 << 10;
+
+/// Oldest attributes that the client takes for true, although others may have changed them.
+pub const ATTRIBUTES_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Files whose attributes the client remembers for that long.
+pub const ATTRIBUTES_CACHED_MAX: usize = 16_384;
+
+/// Contents of open files that one client holds in memory, in bytes.
+pub const OPEN_CONTENTS_MAX: usize = 2 << 30;
+
+/// Attempts of a client to edit the list of a directory while others edit it, too.
+pub const DIRECTORY_ATTEMPTS_MAX: u32 = 100;
+
+/// Calls that the client has under way at once for one listing of a directory.
+pub const LISTING_CALLS_MAX: usize = 8;
+
+/// Largest file that is read just to find out how it is stored, in bytes.
+pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
+
+/// Longest time that the client gives itself to store what is written when it stops.
+pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
 
@@ -157,6 +185,9 @@ const _: () = {
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
+    assert!(5 * STRING_SIZE_MAX + ENVELOPE_SIZE_MAX < XML_SIZE_MAX);
+    assert!(KEY_SIZE_MAX * 2 + PICKLE_DEPTH_MAX < ENVELOPE_SIZE_MAX);
+    assert!(BODY_SIZE_MAX <= OPEN_CONTENTS_MAX);
     assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());

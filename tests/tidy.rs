@@ -13,6 +13,11 @@ struct Source {
 }
 
 impl Source {
+    /// Whether the whole file is unit tests.
+    fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
     /// The code before the unit tests, without comments.
     fn code(&self) -> String {
         let lines = self.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
@@ -71,6 +76,7 @@ fn every_file_says_what_it_is_for() {
 fn files_stay_short() {
     let broken: Vec<_> = sources("src")
         .iter()
+        .filter(|source| !source.is_test())
         .map(|source| {
             let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
             (&source.path, lines.count())

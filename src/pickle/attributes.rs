@@ -30,10 +30,10 @@ pub struct Attributes {
     pub ctime_s: f64,
     /// `contents`: the chunk server that holds the contents.
     pub contents: Option<ServerUrl>,
-    /// `attrs`: the extended attributes.
-    xattrs: Vec<(Value, Value)>,
-    /// Everything else.
-    others: Vec<(Value, Value)>,
+    /// `attrs`: the extended attributes, by name; [`Self::xattr`] and its like know the types.
+    pub xattrs: Vec<(Value, Value)>,
+    /// Everything else, in its order.
+    pub others: Vec<(Value, Value)>,
 }
 
 impl Attributes {
@@ -90,9 +90,8 @@ impl Attributes {
         for (name, id) in [("st_uid", self.uid), ("st_gid", self.gid)] {
             members.extend(id.map(|id| (Value::str(name), Value::Int(id.into()))));
         }
-        if !self.xattrs.is_empty() {
-            members.push((Value::str("attrs"), Value::Dict(self.xattrs.clone())));
-        }
+        // Also without any: there are clients that take the member for granted.
+        members.push((Value::str("attrs"), Value::Dict(self.xattrs.clone())));
         if let Some(url) = &self.contents {
             let url = Bytes::copy_from_slice(url.as_str().as_bytes());
             members.push((Value::str("contents"), Value::Str(url)));

@@ -26,9 +26,7 @@ fn key(name: &str) -> Key {
 }
 
 fn dict(size: u64) -> StoredValue {
-    let mut attributes = Attributes::default();
-    attributes.size = size;
-    let bytes = attributes.write(Style::Compact);
+    let bytes = Attributes { size, ..Attributes::default() }.write(Style::Compact);
     StoredValue { kind: ValueKind::Base64, bytes }
 }
 

@@ -1,0 +1,182 @@
+//! Memory in the words of the kernel.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::client::calls::Calls;
+use crate::client::classic::memory::Memory;
+use crate::client::classic::memory::names::Making;
+use crate::client::vfs::{Handle, OpenMode, StatFs, Vfs};
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::types::{
+    Attr, Cookie, Credentials, DirPage, FileKind, Ino, Name, RenameMode, SetAttr, XattrMode,
+};
+
+impl<C: Calls> Vfs for Memory<C> {
+    async fn lookup(&self, parent: Ino, name: Name) -> Result<Attr> {
+        self.shared.lookup(parent, &name).await
+    }
+
+    fn forget(&self, ino: Ino, count: u64) {
+        self.shared.inodes.forget(ino, count);
+    }
+
+    async fn getattr(&self, ino: Ino) -> Result<Attr> {
+        self.shared.getattr(ino).await
+    }
+
+    async fn setattr(&self, ino: Ino, handle: Option<Handle>, changes: SetAttr) -> Result<Attr> {
+        self.shared.setattr(ino, handle, changes).await
+    }
+
+    async fn readlink(&self, ino: Ino) -> Result<Bytes> {
+        self.shared.readlink(ino).await
+    }
+
+    async fn mknod(
+        &self,
+        parent: Ino,
+        name: Name,
+        kind: FileKind,
+        mode: u32,
+        who: Credentials,
+    ) -> Result<Attr> {
+        self.shared.mknod(parent, &name, Making { kind, mode, who }).await
+    }
+
+    async fn mkdir(&self, parent: Ino, name: Name, mode: u32, who: Credentials) -> Result<Attr> {
+        let making = Making { kind: FileKind::Directory, mode, who };
+        self.shared.mkdir(parent, &name, making).await
+    }
+
+    async fn symlink(
+        &self,
+        parent: Ino,
+        name: Name,
+        target: Bytes,
+        who: Credentials,
+    ) -> Result<Attr> {
+        self.shared.symlink(parent, &name, target, who).await
+    }
+
+    async fn link(&self, _ino: Ino, _parent: Ino, _name: Name) -> Result<Attr> {
+        let message = "a file has one path here, and so one name";
+        Err(FsError::new(ErrorKind::NotPermitted, message))
+    }
+
+    async fn unlink(&self, parent: Ino, name: Name) -> Result<()> {
+        self.shared.unlink(parent, &name).await
+    }
+
+    async fn rmdir(&self, parent: Ino, name: Name) -> Result<()> {
+        self.shared.rmdir(parent, &name).await
+    }
+
+    async fn rename(&self, from: (Ino, Name), to: (Ino, Name), mode: RenameMode) -> Result<()> {
+        self.shared.rename(from, to, mode).await
+    }
+
+    async fn open(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
+        self.shared.open(ino, mode).await
+    }
+
+    async fn create(
+        &self,
+        parent: Ino,
+        name: Name,
+        permissions: u32,
+        mode: OpenMode,
+        who: Credentials,
+    ) -> Result<(Attr, Handle)> {
+        self.shared.create(parent, &name, permissions, mode, &who).await
+    }
+
+    async fn read(&self, handle: Handle, offset: u64, size: u32) -> Result<Bytes> {
+        self.shared.read(handle, offset, size).await
+    }
+
+    async fn write(&self, handle: Handle, offset: u64, data: Bytes, appends: bool) -> Result<u32> {
+        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        self.shared.write(handle, offset, data, appends).await.map(|()| size)
+    }
+
+    async fn flush(&self, handle: Handle) -> Result<()> {
+        self.shared.flush(handle).await
+    }
+
+    async fn fsync(&self, handle: Handle) -> Result<()> {
+        self.shared.fsync(handle).await
+    }
+
+    async fn release(&self, handle: Handle) -> Result<()> {
+        self.shared.release(handle).await
+    }
+
+    async fn opendir(&self, ino: Ino) -> Result<Handle> {
+        self.shared.directory(&self.shared.inodes.path(ino)?).await?;
+        Ok(self.shared.open.open_directory(ino))
+    }
+
+    async fn readdir(&self, handle: Handle, after: Cookie) -> Result<DirPage> {
+        let directory = self.shared.open.directory(handle)?;
+        let path = self.shared.inodes.path(directory.ino)?;
+        let entries = match directory.entries.filter(|_| after >= Cookie::FIRST) {
+            Some(entries) => entries,
+            None => {
+                let entries = Arc::new(self.shared.entries(&path).await?);
+                self.shared.open.set_entries(handle, entries.clone());
+                entries
+            }
+        };
+        let first = entries.partition_point(|entry| entry.cookie <= after);
+        let parent = path.parent().and_then(|parent| self.shared.inodes.find(&parent));
+        Ok(DirPage {
+            parent: parent.unwrap_or(directory.ino),
+            entries: entries[first..].to_vec(),
+            is_last: true,
+            until: entries.last().map_or(Cookie::START, |entry| entry.cookie),
+        })
+    }
+
+    fn releasedir(&self, handle: Handle) {
+        self.shared.open.close_directory(handle);
+    }
+
+    async fn fsyncdir(&self, ino: Ino) -> Result<()> {
+        self.shared.sync_path(&self.shared.inodes.path(ino)?).await
+    }
+
+    /// The protocol says nothing about space: a terabyte, always free, stops no program.
+    async fn statfs(&self) -> Result<StatFs> {
+        const BLOCKS: u64 = 1 << 28;
+        Ok(StatFs {
+            block_size: 4096,
+            blocks: BLOCKS,
+            free_blocks: BLOCKS,
+            files: BLOCKS,
+            name_size_max: u32::try_from(limits::NAME_SIZE_MAX).unwrap_or(255),
+        })
+    }
+
+    async fn setxattr(&self, ino: Ino, name: Bytes, value: Bytes, mode: XattrMode) -> Result<()> {
+        self.shared.setxattr(ino, name, value, mode).await
+    }
+
+    async fn getxattr(&self, ino: Ino, name: Bytes) -> Result<Bytes> {
+        self.shared.getxattr(ino, &name).await
+    }
+
+    async fn listxattr(&self, ino: Ino) -> Result<Vec<Bytes>> {
+        self.shared.listxattr(ino).await
+    }
+
+    async fn removexattr(&self, ino: Ino, name: Bytes) -> Result<()> {
+        self.shared.removexattr(ino, &name).await
+    }
+
+    async fn store_all(&self) -> Result<()> {
+        self.shared.store_all().await
+    }
+}

@@ -1,0 +1,125 @@
+//! Memory over servers inside the process: what programs see, what is stored, and what it costs.
+
+use bytes::Bytes;
+
+use crate::client::classic::cluster::{Cluster, MASTER};
+use crate::client::classic::form::Layout;
+use crate::client::classic::ht_proxy::HtProxy;
+use crate::client::classic::memory::Memory;
+use crate::client::vfs::{Handle, OpenMode, Vfs};
+use crate::error::{ErrorKind, Result};
+use crate::proto::classic::Dialect;
+use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr};
+
+mod directories;
+mod files;
+mod strangers;
+
+const WHO: Credentials = Credentials { uid: 7, gid: 8, groups: Vec::new(), umask: 0 };
+const TTL_S: u64 = 1_000_000;
+
+/// A mount, with paths instead of inodes.
+struct Mount {
+    memory: Memory<Cluster>,
+}
+
+impl Mount {
+    async fn new(cluster: &Cluster) -> Self {
+        Self::with(cluster, None, None).await
+    }
+
+    async fn with(cluster: &Cluster, dialect: Option<Dialect>, layout: Option<Layout>) -> Self {
+        let proxy =
+            HtProxy::new(cluster.clone(), MASTER.to_owned(), dialect.unwrap_or_default(), TTL_S);
+        Self { memory: Memory::open(proxy, dialect, layout, (1, 2)).await.unwrap() }
+    }
+
+    async fn dir_of(&self, path: &str) -> Result<(Ino, Name)> {
+        let (dir, name) = path.rsplit_once('/').unwrap();
+        Ok((self.stat(dir).await?.ino, Name::new(name.as_bytes().to_vec())?))
+    }
+
+    async fn stat(&self, path: &str) -> Result<Attr> {
+        let mut attr = self.memory.getattr(Ino::ROOT).await?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let name = Name::new(name.as_bytes().to_vec())?;
+            attr = self.memory.lookup(attr.ino, name).await?;
+        }
+        Ok(attr)
+    }
+
+    async fn create(&self, path: &str) -> Result<Handle> {
+        let (dir, name) = self.dir_of(path).await?;
+        let mode = OpenMode { is_exclusive: false, truncates: true };
+        Ok(self.memory.create(dir, name, 0o644, mode, WHO).await?.1)
+    }
+
+    async fn open(&self, path: &str) -> Result<Handle> {
+        self.memory.open(self.stat(path).await?.ino, OpenMode::default()).await
+    }
+
+    async fn close(&self, handle: Handle) -> Result<()> {
+        let flushed = self.memory.flush(handle).await;
+        self.memory.release(handle).await.and(flushed)
+    }
+
+    /// What a shell does for `echo -n contents > path`.
+    async fn write(&self, path: &str, contents: &[u8]) -> Result<()> {
+        let handle = match self.stat(path).await {
+            Ok(attr) => {
+                let mode = OpenMode { is_exclusive: false, truncates: true };
+                self.memory.open(attr.ino, mode).await?
+            }
+            Err(_) => self.create(path).await?,
+        };
+        let data = Bytes::copy_from_slice(contents);
+        let written = self.memory.write(handle, 0, data, false).await;
+        self.close(handle).await.and(written.map(drop))
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes> {
+        let handle = self.open(path).await?;
+        let contents = self.memory.read(handle, 0, u32::MAX).await;
+        self.close(handle).await?;
+        contents
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>> {
+        let handle = self.memory.opendir(self.stat(path).await?.ino).await?;
+        let page = self.memory.readdir(handle, Cookie::START).await;
+        self.memory.releasedir(handle);
+        let mut names: Vec<_> =
+            page?.entries.into_iter().map(|entry| entry.name.to_string()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn mkdir(&self, path: &str) -> Result<Attr> {
+        let (dir, name) = self.dir_of(path).await?;
+        self.memory.mkdir(dir, name, 0o755, WHO).await
+    }
+
+    async fn unlink(&self, path: &str) -> Result<()> {
+        let (dir, name) = self.dir_of(path).await?;
+        self.memory.unlink(dir, name).await
+    }
+
+    async fn rmdir(&self, path: &str) -> Result<()> {
+        let (dir, name) = self.dir_of(path).await?;
+        self.memory.rmdir(dir, name).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.dir_of(from).await?, self.dir_of(to).await?);
+        self.memory.rename(from, to, RenameMode::Replace).await
+    }
+
+    async fn chmod(&self, path: &str, mode: u32) -> Result<Attr> {
+        let ino = self.stat(path).await?.ino;
+        self.memory.setattr(ino, None, SetAttr { mode: Some(mode), ..SetAttr::default() }).await
+    }
+}
+
+fn kind_of<T>(result: Result<T>) -> ErrorKind {
+    result.map(|_| ()).expect_err("it should have failed").kind()
+}
