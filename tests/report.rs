@@ -16,6 +16,9 @@ use common::{SOON, run, turn, wait_until};
 
 const MEGABYTE: usize = 1 << 20;
 
+/// So that the bytes at the chunk servers are those of the files: a pickle has a few more.
+const RAW: [&str; 2] = ["--contents", "raw"];
+
 /// How many of these paths each chunk server holds, and how many bytes under them: asked of the
 /// chunk servers themselves, not of the master, whose sizes are only its account.
 fn held(cluster: &Cluster, paths: &[String]) -> Vec<(usize, usize)> {
@@ -59,7 +62,7 @@ fn test_a_echo_ls_and_cat() {
 fn test_c_one_client_spreads_200_files_over_8_servers() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mount = Mount::ours(&cluster, &[]);
+    let mount = Mount::ours(&cluster, &RAW);
     let names: Vec<String> = (0..200).map(|number| format!("file{number}")).collect();
     for name in &names {
         fs::write(mount.path(name), "hello\n").expect("the mount takes a file");
@@ -72,7 +75,7 @@ fn test_c_one_client_spreads_200_files_over_8_servers() {
 fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, &[])).collect();
+    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, &RAW)).collect();
     let start = Barrier::new(mounts.len());
     thread::scope(|scope| {
         for (client, mount) in mounts.iter().enumerate() {
@@ -91,7 +94,7 @@ fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
         .collect();
     assert_eq!(held(&cluster, &paths), [(25, 150); 8]);
     // No client lost a name that another wrote into the same directory.
-    let another = Mount::ours(&cluster, &[]);
+    let another = Mount::ours(&cluster, &RAW);
     assert_eq!(fs::read_dir(another.root()).expect("the root can be read").count(), 200);
 }
 
@@ -99,7 +102,7 @@ fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
 fn nine_files_of_10_and_8_megabytes_make_10_4_and_4() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 3);
-    let mount = Mount::ours(&cluster, &[]);
+    let mount = Mount::ours(&cluster, &RAW);
     let mut paths = vec!["/large".to_owned()];
     fs::write(mount.path("large"), vec![7; 10 * MEGABYTE]).expect("the mount takes 10 MB");
     for number in 0..8 {
@@ -116,7 +119,7 @@ fn nine_files_of_10_and_8_megabytes_make_10_4_and_4() {
 fn a_chunk_server_that_joins_under_load_gets_files() {
     let _turn = turn();
     let mut cluster = Cluster::start(&Kind::Rust, 2);
-    let mount = Mount::ours(&cluster, &[]);
+    let mount = Mount::ours(&cluster, &RAW);
     let root = mount.root();
     let (written, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {

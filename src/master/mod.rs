@@ -121,8 +121,8 @@ pub async fn start(config: Config) -> Result<Running> {
     tracing::info!(%url, data = %config.data_dir.display(), entries = counts.entries, "serving");
 
     let master = Master::new(dir, state);
-    let files = block_in_place(|| FileSystem::start(&master, config.session_lease))?;
     let shutdown = CancellationToken::new();
+    let files = block_in_place(|| FileSystem::start(&master, config.session_lease, &shutdown))?;
     let tasks = TaskTracker::new();
     let mut registry = Arc::clone(&master).registry();
     files.add_to(&mut registry);

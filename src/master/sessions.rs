@@ -33,8 +33,8 @@ pub struct Sessions {
 struct Session {
     client: String,
     renewed: Timestamp,
-    /// Whether `renewed` is the time of a renewal and not that of the beginning.
-    has_told: bool,
+    /// How many more renewals it takes until all it holds is known.
+    untold: u8,
     /// What it may hold open, and how many more renewals may be silent about it.
     held: HashMap<Ino, u8>,
 }
@@ -53,21 +53,29 @@ impl Sessions {
         self.lease_ms
     }
 
-    /// Begins a session with this number; one that is there goes on, as if renewed.
+    /// Begins a session with this number.
     ///
     /// # Errors
     /// `TooManyOpen` if there are too many.
     pub fn attach(&mut self, id: SessionId, client: &str, now: Timestamp) -> Result<()> {
+        self.add(id, client, now, 1)
+    }
+
+    /// Goes on with a session that was there before the master was restarted.
+    ///
+    /// # Errors
+    /// `TooManyOpen` if there are too many.
+    pub fn restore(&mut self, id: SessionId, client: &str, now: Timestamp) -> Result<()> {
+        self.add(id, client, now, SILENT_RENEWALS)
+    }
+
+    fn add(&mut self, id: SessionId, client: &str, now: Timestamp, untold: u8) -> Result<()> {
         if self.live.len() >= limits::SESSIONS_MAX && !self.live.contains_key(&id) {
             let message = format!("there are {} sessions, and no room for more", self.live.len());
             return Err(FsError::new(ErrorKind::TooManyOpen, message));
         }
-        let session = Session {
-            client: client.to_owned(),
-            renewed: now,
-            has_told: false,
-            held: HashMap::new(),
-        };
+        let client = client.to_owned();
+        let session = Session { client, renewed: now, untold, held: HashMap::new() };
         self.live.insert(id, session);
         Ok(())
     }
@@ -82,7 +90,7 @@ impl Sessions {
             return Err(too_many_open());
         }
         session.renewed = now;
-        session.has_told = true;
+        session.untold = session.untold.saturating_sub(1);
         session.held.retain(|_, silence| {
             *silence -= 1;
             *silence > 0
@@ -144,8 +152,8 @@ impl Sessions {
     #[must_use]
     pub fn may_hold(&self, ino: Ino, orphaned: Timestamp) -> bool {
         self.live.values().any(|session| {
-            let has_told_since = session.has_told && session.renewed > orphaned;
-            !has_told_since || session.held.contains_key(&ino)
+            let has_told = session.untold == 0 && session.renewed > orphaned;
+            !has_told || session.held.contains_key(&ino)
         })
     }
 
@@ -228,6 +236,17 @@ mod tests {
         assert!(sessions.check(2).is_ok() && sessions.may_hold(INO, Timestamp(0)));
         assert!(sessions.detach(2) && !sessions.detach(2));
         assert!(sessions.is_empty() && !sessions.may_hold(INO, Timestamp(0)));
+    }
+
+    #[test]
+    fn after_a_restart_only_renewals_tell_what_is_open() {
+        let mut sessions = with_sessions(&[]);
+        sessions.restore(1, "test", Timestamp(0)).unwrap();
+        // This one may have been under way since before the inode was opened.
+        sessions.renew(1, &[], Timestamp(10)).unwrap();
+        assert!(sessions.may_hold(INO, Timestamp(0)));
+        sessions.renew(1, &[], Timestamp(20)).unwrap();
+        assert!(!sessions.may_hold(INO, Timestamp(0)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest wait for something that ought to happen soon, on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Time between two looks at a condition.
 const POLL_PERIOD: Duration = Duration::from_millis(10);

@@ -116,6 +116,24 @@ async fn a_write_that_was_overtaken_by_a_truncation_is_found_out() {
     assert_eq!(settled.layout[0].cuts, [], "who wrote has cut");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_cut_when_opened_gets_a_new_first_chunk() {
+    let master = Master::start().await;
+    let server = master.add_server(9001, ROOMY).await;
+    let client = master.client().await;
+    let opened = client.create(Ino::ROOT, "file").await;
+    client.extend(&opened, 1000).await.unwrap();
+    let mut call = client.opening(opened.attr.ino, Access::WRITE);
+    call.mode.0.is_truncating = true;
+    let again = client.call(call).await.unwrap().0;
+    assert_eq!((again.attr.size, again.attr.bytes), (0, 0));
+    let (old, new) = (opened.layout[0].key, again.layout[0].key);
+    assert_ne!(old, new);
+    assert_eq!(client.heartbeat(&server, ROOMY, &[]).await, [old]);
+    assert_eq!(client.extend(&opened, 1000).await.unwrap_err().kind(), ErrorKind::Stale);
+    assert_eq!(client.extend(&again, 7).await.unwrap().size, 7);
+}
+
 /// Promise 3, the master's part: each append has a place of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_get_places_of_their_own() {

@@ -92,6 +92,11 @@ impl Client {
         Self::new(url, id, last_event)
     }
 
+    /// The same caller at another server.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self::new(url, 0, 0)
+    }
+
     pub(crate) async fn call<M: Method>(&self, call: M) -> Result<M::Answer, FsError> {
         self.rpc.call(&self.url, call).await.map_err(FsError::from)
     }
@@ -142,10 +147,13 @@ impl Client {
         self.call(self.creation(parent, path)).await.expect("the file is made").0
     }
 
-    pub(crate) async fn open(&self, ino: Ino, access: Access) -> Result<Opened, FsError> {
+    pub(crate) fn opening(&self, ino: Ino, access: Access) -> Open {
         let mode = OpenMode { access, is_truncating: false, is_exclusive: false };
-        let call = Open { ino, mode: Packed(mode), who: self.who(), session: self.session };
-        self.call(call).await.map(|Packed(opened)| opened)
+        Open { ino, mode: Packed(mode), who: self.who(), session: self.session }
+    }
+
+    pub(crate) async fn open(&self, ino: Ino, access: Access) -> Result<Opened, FsError> {
+        self.call(self.opening(ino, access)).await.map(|Packed(opened)| opened)
     }
 
     pub(crate) async fn unlink(&self, parent: Ino, path: &str) {

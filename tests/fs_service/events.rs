@@ -84,3 +84,20 @@ async fn numbers_of_events_that_were_never_given_mean_overflow() {
         assert!(client.call(wait).await.unwrap().0.is_overflow);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_stops_keeps_nobody_waiting() {
+    let master = Master::start().await;
+    let client = master.client().await;
+    let wait_ms = 20_000;
+    let wait = WaitEvents { session: client.session, after: client.last_event, wait_ms };
+    let began = Instant::now();
+    let (events, ()) = tokio::join!(client.call(wait), async {
+        // Most likely the other call has begun to wait by the time that this one is answered.
+        client.create(Ino::ROOT, "file").await;
+        master.running.stop().await.unwrap();
+    });
+    // A call that came too late finds nobody: it ends at once as well.
+    assert!(events.is_err() || events.unwrap().0.changes.is_empty());
+    assert!(began.elapsed() < Duration::from_secs(9), "the drain alone takes 10 s");
+}

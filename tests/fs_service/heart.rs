@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use htfs::chunk::heartbeat::{Heart, Holdings};
-use htfs::chunk::native::Space;
+
 use htfs::error::Result;
 use htfs::limits;
 use htfs::proto::Packed;
 use htfs::proto::fs::Place;
 use htfs::proto::server::Join;
-use htfs::types::{ChunkKey, Ino, ServerUrl};
+use htfs::types::{ChunkKey, Ino, ServerUrl, Space};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

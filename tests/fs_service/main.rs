@@ -11,3 +11,4 @@ mod locks;
 mod names;
 mod orphans;
 mod recovery;
+mod whole;

@@ -72,7 +72,7 @@ def delete(memory, prefix, directory):
 def write_text(memory, path, text):
     """Stores a file whose contents Python 3 pickles as str, which a careless program does."""
     memory.create(path, 0o644)
-    file = dict(memory.attributes(path), contents=text, st_size=len(text))
+    file = dict(memory.attributes(path), contents=text, st_size=len(text.encode("utf-8")))
     memory.proxy.put(path, file)
 
 
@@ -108,7 +108,9 @@ def types(proxy, path):
         contents = pickle.loads(data)
         seen["unpickled"] = type(contents).__name__
         if isinstance(contents, list):
-            seen["names"] = [name if isinstance(name, TEXT) else repr(name) for name in contents]
+            # Python 2 takes both of its strings for a name, Python 3 only text.
+            seen["names"] = [name if isinstance(name, TEXT) or not PYTHON_2
+                             else name.decode("utf-8") for name in contents]
     print(json.dumps(seen, sort_keys=True))
 
 

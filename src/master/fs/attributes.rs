@@ -60,7 +60,7 @@ impl FileSystem {
     pub(super) fn setxattr(&self, call: SetXattr) -> Result<Done> {
         let SetXattr { ino, name, value, mode: Packed(mode), who: Packed(who), session } = call;
         let origin = Origin { session, known: &[ino] };
-        self.change(origin, |ns| ns.setxattr(&who, ino, &name, &value, mode)).map(|()| Done)
+        self.grow(origin, |ns| ns.setxattr(&who, ino, &name, &value, mode)).map(|()| Done)
     }
 
     pub(super) fn removexattr(&self, call: RemoveXattr) -> Result<Done> {

@@ -32,7 +32,7 @@ pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Ses
     for (id, client) in rows {
         let damaged = |_| FsError::new(ErrorKind::Corrupt, "the table of sessions is damaged");
         let id = u64::from_be_bytes(id.as_ref().try_into().map_err(damaged)?);
-        sessions.attach(id, &String::from_utf8_lossy(&client), now)?;
+        sessions.restore(id, &String::from_utf8_lossy(&client), now)?;
     }
     Ok(sessions)
 }
@@ -100,7 +100,12 @@ impl FileSystem {
         let WaitEvents { session, after, wait_ms } = call;
         lock(&self.sessions).check(session)?;
         let wait = Duration::from_millis(wait_ms);
-        let events = self.events.wait(session, after, wait).await;
+        let nothing = Events { last_event: after, ..Events::default() };
+        let events = tokio::select! {
+            events = self.events.wait(session, after, wait) => events,
+            // The master must not wait for those who wait.
+            () = self.shutdown.cancelled() => nothing,
+        };
         Ok(Packed(events))
     }
 
@@ -108,7 +113,11 @@ impl FileSystem {
         let SetLock { session, ino, lock: Packed(wanted), wait_ms } = call;
         self.check_lockable(session, ino, &wanted)?;
         let wait = Duration::from_millis(wait_ms);
-        self.locks.set((session, ino, wanted), wait, || lock(&self.sessions).check(session)).await
+        let check = || lock(&self.sessions).check(session);
+        tokio::select! {
+            is_held = self.locks.set((session, ino, wanted), wait, check) => is_held,
+            () = self.shutdown.cancelled() => Ok(false),
+        }
     }
 
     pub(super) fn getlk(&self, call: GetLock) -> Result<Packed<Option<Lock>>> {

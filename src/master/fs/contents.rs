@@ -42,7 +42,7 @@ impl FileSystem {
         let choice = self.choice_for(&OpenMode { access: Access::WRITE, ..open }, &[]);
         let how = CreateOpen { is_exclusive: open.is_exclusive, wanted: wanted(&open) };
         let origin = Origin { session, known: &[parent] };
-        let opened = self.change(origin, |ns| {
+        let opened = self.grow(origin, |ns| {
             let (attr, is_new) = ns.create(&who, parent, &name, mode, how)?;
             lock(&self.sessions).opened(session, attr.ino)?;
             if !is_new && attr.kind != FileKind::Regular {

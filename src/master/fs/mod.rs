@@ -25,6 +25,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::{self, Timestamp};
 use crate::error::Result;
 use crate::limits;
@@ -64,6 +66,8 @@ pub struct FileSystem {
     servers: Mutex<Servers>,
     /// Inodes without a name, and since when, by [`clock::uptime`].
     orphans: Mutex<BTreeMap<Ino, Timestamp>>,
+    /// Those who wait are answered at once when it is cancelled.
+    shutdown: CancellationToken,
 }
 
 /// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
@@ -83,11 +87,16 @@ impl Origin<'_> {
 }
 
 impl FileSystem {
-    /// Opens the file system in the master's store, and makes it if there is none.
+    /// Opens the file system in the master's store, and makes it if there is none. Nobody is kept
+    /// waiting after `shutdown`.
     ///
     /// # Errors
     /// `Corrupt` if it is damaged, and what the store says.
-    pub fn start(master: &Arc<Master>, lease: Duration) -> Result<Arc<Self>> {
+    pub fn start(
+        master: &Arc<Master>,
+        lease: Duration,
+        shutdown: &CancellationToken,
+    ) -> Result<Arc<Self>> {
         let store = Arc::clone(master.store());
         format(&store)?;
         let now = clock::uptime();
@@ -109,6 +118,7 @@ impl FileSystem {
             locks,
             servers: Mutex::new(servers),
             orphans: Mutex::new(orphans),
+            shutdown: shutdown.clone(),
         }))
     }
 
@@ -123,8 +133,9 @@ impl FileSystem {
         origin: Origin<'_>,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
-        let now = FileTime::from(clock::now_system());
         let (value, effects, sizes) = self.store.write(|txn| {
+            // Read by the one writer there is, so that later changes have later times.
+            let now = FileTime::from(clock::now_system());
             let mut namespace = Namespace::new(txn, now);
             let value = work(&mut namespace)?;
             let effects = namespace.into_effects();
@@ -134,6 +145,17 @@ impl FileSystem {
         })?;
         self.publish(effects, sizes, origin);
         Ok(value)
+    }
+
+    /// [`FileSystem::change`] for what makes the store larger: it is refused while there is still
+    /// room for deletions.
+    fn grow<T>(
+        &self,
+        origin: Origin<'_>,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.store.check_room(limits::DISK_RESERVE)?;
+        self.change(origin, work)
     }
 
     /// What has to follow a commit. The commit itself is done, and so is the call.

@@ -17,26 +17,26 @@ impl FileSystem {
     pub(super) fn mkdir(&self, call: MakeDir) -> Result<Packed<Attr>> {
         let MakeDir { parent, name, mode, who: Packed(who), session } = call;
         let origin = Origin { session, known: &[parent] };
-        self.change(origin, |ns| ns.mkdir(&who, parent, &name, mode)).map(Packed)
+        self.grow(origin, |ns| ns.mkdir(&who, parent, &name, mode)).map(Packed)
     }
 
     pub(super) fn mknod(&self, call: MakeNode) -> Result<Packed<Attr>> {
         let MakeNode { parent, name, kind: Packed(kind), mode, rdev, who: Packed(who), session } =
             call;
         let origin = Origin { session, known: &[parent] };
-        self.change(origin, |ns| ns.mknod(&who, parent, &name, kind, mode, rdev)).map(Packed)
+        self.grow(origin, |ns| ns.mknod(&who, parent, &name, kind, mode, rdev)).map(Packed)
     }
 
     pub(super) fn symlink(&self, call: MakeSymlink) -> Result<Packed<Attr>> {
         let MakeSymlink { parent, name, target, who: Packed(who), session } = call;
         let origin = Origin { session, known: &[parent] };
-        self.change(origin, |ns| ns.symlink(&who, parent, &name, target)).map(Packed)
+        self.grow(origin, |ns| ns.symlink(&who, parent, &name, target)).map(Packed)
     }
 
     pub(super) fn link(&self, call: MakeLink) -> Result<Packed<Attr>> {
         let MakeLink { ino, parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: &[ino, parent] };
-        self.change(origin, |ns| ns.link(&who, ino, parent, &name)).map(Packed)
+        self.grow(origin, |ns| ns.link(&who, ino, parent, &name)).map(Packed)
     }
 
     // Of the file that lost a name the caller may have more in its cache than it can know: it is

@@ -37,7 +37,7 @@ impl FileSystem {
         let choice = self.choose()?;
         let nobody = Origin { session: 0, known: &[] };
         // A chunk that somebody else placed meanwhile stays where it is.
-        let placed = self.change(nobody, |ns| ns.allocate(ino, index, &choice.servers));
+        let placed = self.grow(nobody, |ns| ns.allocate(ino, index, &choice.servers));
         self.settle(choice, placed.as_ref().ok());
         placed
     }
