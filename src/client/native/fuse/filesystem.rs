@@ -47,10 +47,11 @@ fn handle(number: FileHandle) -> Handle {
 
 impl<C: Cluster> Filesystem for Adapter<C> {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Not FUSE_ATOMIC_O_TRUNC: with it a program that is being executed is cut before the kernel
+        // finds that it must not be (ETXTBSY), and dies.
         let wanted = [
             InitFlags::FUSE_POSIX_LOCKS,
             InitFlags::FUSE_FLOCK_LOCKS,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_DONT_MASK,
             InitFlags::FUSE_AUTO_INVAL_DATA,
             InitFlags::FUSE_DO_READDIRPLUS,
