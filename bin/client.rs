@@ -69,10 +69,9 @@ struct Args {
     #[arg(long, value_enum, default_value_t = ContentsArg::Auto)]
     contents: ContentsArg,
 
-    /// Keep files in the homework's way, as its Python clients do; without it, this is done only if
-    /// the master knows no other
+    /// Mount the native file system, which is still being built: no Python client sees its files
     #[arg(long)]
-    classic: bool,
+    native: bool,
 
     /// Let other users use the mount, too [default: only if root mounts]
     #[arg(long)]
@@ -119,7 +118,7 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
-            is_classic: self.classic,
+            is_native: self.native,
             ..config
         }
     }

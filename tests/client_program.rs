@@ -66,10 +66,7 @@ fn servers_that_are_missing_or_not_to_be_trusted_are_named() {
     assert!(line.contains("https://"), "{line}");
 
     let cluster = Cluster::start(&Kind::Rust, 0);
-    // A native mount has names and attributes without any chunk server.
-    let classic = ["--classic", "--wait", "1"];
-    let line =
-        complaint(&mut client(&[&[at, "--master", &cluster.master.url], &classic[..]].concat()));
+    let line = complaint(&mut client(&[at, "--master", &cluster.master.url, "--wait", "1"]));
     assert!(line.contains("chunk server"), "{line}");
     let other = tempfile::tempdir().unwrap();
     make_keys(other.path());

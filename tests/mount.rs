@@ -217,12 +217,7 @@ fn permissions_and_extended_attributes_are_kept() {
     // Another user must get as far as the mountpoint.
     let above = mount.root().parent().expect("it is in a directory of its own");
     fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(mount.path("private"));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(mount.path("private"));
     file.unwrap().write_all(b"secret").unwrap();
     fs::write(mount.path("public"), "open").unwrap();
     let as_nobody = |text: &str| {

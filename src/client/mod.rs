@@ -1,8 +1,8 @@
 //! The client: mounts a file system whose contents and attributes are on servers.
 //!
-//! [`native`] is the whole file system, for a master that has one. [`classic`] is the homework's way
-//! to keep files, for its original servers and for those who ask for it: [`fuse`] converts the
-//! kernel's requests for a [`vfs`], and [`mount`] has the mountpoint. Both go over [`calls`].
+//! [`classic`] is the homework's way to keep files: [`fuse`] converts the kernel's requests for a
+//! [`vfs`], and [`mount`] has the mountpoint. [`native`] is the file system that is to take its
+//! place, for those who ask for it. Both go over [`calls`].
 
 pub mod calls;
 pub mod classic;
@@ -50,8 +50,8 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
-    /// Keep files in the homework's way even if the master knows a better one.
-    pub is_classic: bool,
+    /// Mount the native file system instead of the files of the classic clients.
+    pub is_native: bool,
 }
 
 impl Config {
@@ -68,7 +68,7 @@ impl Config {
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
-            is_classic: false,
+            is_native: false,
         }
     }
 }
@@ -138,7 +138,7 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
-    if !config.is_classic && wait_for_master(&config, &client, master.as_str()).await? {
+    if config.is_native {
         return start_native(config, client, &master).await;
     }
     let memory = Arc::new(wait_for_servers(&config, &client, master.as_str()).await?);
@@ -146,11 +146,15 @@ pub async fn start(config: Config) -> Result<Running> {
         Mounted::new(memory.clone(), &config.mountpoint, master.as_str(), config.allows_other)
             .await?;
     let mountpoint = mounted.mountpoint().to_path_buf();
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted in the classic way");
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
     Ok(Running { mountpoint, kind: Kind::Classic { memory, mounted } })
 }
 
 async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    if !wait_for_master(&config, &client, master.as_str()).await? {
+        let message = format!("{master} has no native file system; mount without --native");
+        return Err(FsError::new(ErrorKind::Unsupported, message));
+    }
     let mountpoint = config.mountpoint;
     let native = native::start::Config {
         mountpoint: mountpoint.clone(),
@@ -159,7 +163,7 @@ async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> 
         allows_other: config.allows_other,
     };
     let running = native::start::start(client, native).await?;
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted, native");
     Ok(Running { mountpoint, kind: Kind::Native(running) })
 }
 

@@ -22,9 +22,7 @@ pub(crate) struct Mount {
 impl Mount {
     /// Mounts with our client.
     pub(crate) fn ours(cluster: &Cluster, options: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-        // What these tests are about is the homework's way to keep files.
-        command.arg("--classic");
+        let command = Command::new(env!("CARGO_BIN_EXE_client"));
         Self::start(command, &cluster.client_options(), options)
     }
 
