@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::index::{Commit, lock};
+use super::mark::Touched;
 use super::record::{Head, Marks};
 use super::sum::Sum;
 use crate::error::{ErrorKind, FsError, Result};
@@ -65,7 +66,8 @@ pub(super) struct State {
     pub(super) is_dirty: bool,
     /// Anything has changed since the sync under way began.
     pub(super) is_touched: bool,
-    /// The commit that made the chunk or its present version.
+    /// The commit that made the chunk or its present version, or the end of a cut. Before it is on
+    /// the disk, no sync has ended.
     pub(super) head_commit: Commit,
     /// The file was made since the last sync; its name has to be synced too.
     pub(super) is_new: bool,
@@ -112,10 +114,11 @@ impl State {
     }
 
     /// Whether a change to a block would be a surprise for the index.
-    pub(super) fn needs_mark(&self, block: usize) -> bool {
+    pub(super) fn needs_mark(&self, touched: &Touched) -> bool {
+        let block = touched.block;
         let is_marked = self.blocks.get(block).is_some_and(|block| block.is_marked)
             || self.cut.is_some_and(|cut| block >= cut as usize);
-        !is_marked && (block as u64) * BLOCK < self.synced_length()
+        !is_marked && touched.from < self.synced_length()
     }
 
     /// Notes that a block is about to change.
@@ -127,8 +130,13 @@ impl State {
 
     /// The marks that the index has, or is about to have.
     pub(super) fn marks(&self) -> Marks {
+        self.marks_with_cut(self.cut)
+    }
+
+    /// The same, with this as [`Marks::cut`].
+    pub(super) fn marks_with_cut(&self, cut: Option<u32>) -> Marks {
         let marked = self.blocks.iter().enumerate().filter(|(_, block)| block.is_marked);
-        Marks::new(marked.map(|(number, _)| number), self.cut)
+        Marks::new(marked.map(|(number, _)| number), cut)
     }
 
     /// Whether changes may be made and promised.

@@ -13,18 +13,23 @@ impl NativeStore {
     /// What the disk says.
     pub fn inspect(&self) -> Result<()> {
         for key in self.disk.keys()? {
-            match self.index.read(|txn| record::read_head(txn, &key))? {
-                None => self.remove_orphan(&key)?,
-                Some(head) => {
-                    let length = self.disk.open(&key)?.map_or(Ok(0), |file| file.length())?;
-                    let is_marked = self.index.read(|txn| record::is_marked(txn, &key))?;
-                    if length != head.length || is_marked {
-                        drop(self.state(&self.chunk(&key))?);
-                    }
-                }
+            if let Err(error) = self.inspect_file(&key) {
+                tracing::error!(chunk = %key, "cannot look at a chunk: {error}");
             }
         }
         self.find_missing()
+    }
+
+    fn inspect_file(&self, key: &ChunkKey) -> Result<()> {
+        let Some(head) = self.index.read(|txn| record::read_head(txn, key))? else {
+            return self.remove_orphan(key);
+        };
+        let length = self.disk.open(key)?.map_or(Ok(0), |file| file.length())?;
+        let is_marked = self.index.read(|txn| record::is_marked(txn, key))?;
+        if length != head.length || is_marked || head.cut_to.is_some() {
+            drop(self.state(&self.chunk(key))?);
+        }
+        Ok(())
     }
 
     /// Says which chunks have lost their file.

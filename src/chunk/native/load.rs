@@ -8,6 +8,7 @@ use super::disk::ChunkFile;
 use super::record::{self, Recorded};
 use super::sum::Sum;
 use crate::error::{ErrorKind, FsError, Result};
+use crate::types::ChunkKey;
 
 impl NativeStore {
     /// A chunk's state, filled in.
@@ -23,6 +24,7 @@ impl NativeStore {
         let key = &chunk.key;
         if let Some(recorded) = self.index.read(|txn| record::read(txn, key))? {
             let file = self.disk.open(key)?;
+            let recorded = self.redo_cut(key, recorded, file.as_deref())?;
             let contents = Contents::of(&recorded, file.as_deref())?;
             state.exists = true;
             state.version = recorded.head.version;
@@ -47,6 +49,29 @@ impl NativeStore {
         }
         state.is_loaded = true;
         Ok(())
+    }
+}
+
+impl NativeStore {
+    /// Makes a cut that a crash may have prevented.
+    fn redo_cut(
+        &self,
+        key: &ChunkKey,
+        mut recorded: Recorded,
+        file: Option<&dyn ChunkFile>,
+    ) -> Result<Recorded> {
+        let Some(length) = recorded.head.cut_to.take() else { return Ok(recorded) };
+        if let Some(file) = file
+            && file.length()? > length
+        {
+            file.set_length(length)?;
+            file.sync()?;
+        }
+        self.index.commit(|txn| {
+            record::put_head(txn, key, &recorded.head);
+            Ok(())
+        })?;
+        Ok(recorded)
     }
 }
 

@@ -36,8 +36,11 @@
 //! What that leaves: bits that rot between an `fsync` and the next sync of the index are not found
 //! if the power is cut in that second.
 //!
-//! A chunk and its version are on the disk before the first `fsync` of either returns. A deletion
-//! is on the disk before the file is removed, so a file without a record is nobody's.
+//! A new chunk is on the disk before its first `fsync` returns, and a cut that comes with a version
+//! before anybody hears of it: whoever asked for it forgets it then. Until the file is cut for good,
+//! a start does it again. A deletion is on the disk before the file is removed, so a file without a record
+//! is nobody's. A block is verified before a part of it is overwritten for the first time since the
+//! last sync: after a crash it would be taken from the file, and damage with it.
 
 mod adopt;
 mod allocate;
@@ -51,6 +54,7 @@ pub mod index;
 mod inspect;
 mod load;
 pub mod local;
+mod mark;
 mod read;
 mod record;
 mod remote;

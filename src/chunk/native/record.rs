@@ -52,6 +52,9 @@ pub(super) struct Head {
     pub(super) length: u64,
     /// Bytes in it that are no holes, at the last sync.
     pub(super) held: u64,
+    /// A cut that came with the version and may not have reached the file. Nothing has been
+    /// acknowledged since then, or not durably.
+    pub(super) cut_to: Option<u64>,
 }
 
 /// The blocks whose recorded checksum does not count, because they may have been changed since.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk, Hold};
+use super::disk::ChunkFile;
 use super::read::{block_of, in_memory};
-use super::record;
+use super::record::{self, Head};
 use super::sum::Sum;
 use super::{NativeStore, end_of};
 use crate::error::Result;
@@ -35,30 +36,37 @@ impl NativeStore {
     }
 
     /// Cuts or lengthens a chunk. The caller holds the whole of it.
-    pub(super) fn set_length(
+    fn set_length(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, length: u64) -> Result<()> {
+        let is_cut = length < chunk.state().length;
+        if is_cut {
+            return self.shorten(chunk, hold, length, None);
+        }
+        let file = self.file_to_write(chunk)?;
+        self.mark(chunk, hold, &[])?;
+        file.set_length(length)?;
+        chunk.state().length = length;
+        Ok(())
+    }
+
+    /// Cuts a chunk. With `version`, it has that version afterwards: both for good, whatever
+    /// happens. The caller holds the whole of it.
+    pub(super) fn shorten(
         &self,
         chunk: &Arc<Chunk>,
-        hold: &Hold<'_>,
+        _: &Hold<'_>,
         length: u64,
+        version: Option<u64>,
     ) -> Result<()> {
-        let state = chunk.state();
-        let (is_cut, last, at) = (length < state.length, block_of(length), length % BLOCK);
-        let sum = state.sum(last);
-        drop(state);
-        let file = self.file_to_write(chunk)?;
-        if !is_cut {
-            self.mark(chunk, hold, &[])?;
-            file.set_length(length)?;
-            chunk.state().length = length;
-            return Ok(());
-        }
+        let (last, at) = (block_of(length), length % BLOCK);
+        let sum = chunk.state().sum(last);
         // Only a verified block tells the sum of its beginning.
         let kept = if at != 0 && sum.len() as u64 > at {
             Sum::of(&self.read_held(chunk, last, sum)?[..in_memory(at)])
         } else {
             sum
         };
-        self.mark_cut(chunk, length)?;
+        let file = self.file_to_write(chunk)?;
+        self.mark_cut(chunk, length, version)?;
         file.set_length(length)?;
         let mut state = chunk.state();
         state.drop_blocks(if at == 0 { last } else { last + 1 });
@@ -67,29 +75,49 @@ impl NativeStore {
             state.touch(last);
         }
         state.length = length;
-        Ok(())
+        drop(state);
+        if version.is_some() { self.settle_cut(chunk, &*file) } else { Ok(()) }
     }
 
-    /// Gets it onto the disk that a chunk is about to be cut to this length.
-    fn mark_cut(&self, chunk: &Arc<Chunk>, length: u64) -> Result<()> {
+    /// Gets it onto the disk that a chunk is about to be cut to this length. With a version, a start
+    /// makes the cut if it is not made, until [`NativeStore::settle_cut`].
+    fn mark_cut(&self, chunk: &Arc<Chunk>, length: u64, version: Option<u64>) -> Result<()> {
         let number = u32::try_from(length / BLOCK).expect("a chunk has few blocks");
         let mut state = chunk.state();
         state.check_sound(&chunk.key)?;
         self.note_dirty(chunk, &mut state);
         state.is_touched = true;
         state.touched_from = Some(state.touched_from.map_or(number, |from| from.min(number)));
-        let is_known = state.cut.is_some_and(|cut| cut <= number);
-        if is_known || length >= state.synced_length() {
+        let is_marked = state.cut.is_some_and(|cut| cut <= number);
+        let needs_mark = !is_marked && length < state.synced_length();
+        if !needs_mark && version.is_none() {
             return Ok(());
         }
-        let before = state.cut.replace(number);
-        let marks = state.marks();
-        let committed = self.index.commit(|txn| {
+        let head = match version {
+            Some(version) => Head { version, cut_to: Some(length), ..state.recorded },
+            None => state.recorded,
+        };
+        let cut = if needs_mark { Some(number) } else { state.cut };
+        let marks = state.marks_with_cut(cut);
+        let commit = self.index.commit(|txn| {
+            record::put_head(txn, &chunk.key, &head);
             record::put_marks(txn, &chunk.key, &marks);
             Ok(())
-        });
+        })?;
+        // If the sync fails, the index takes no more commits, and nothing more can go wrong.
+        (state.recorded, state.cut, state.version) = (head, cut, head.version);
         drop(state);
-        let synced = committed.and_then(|commit| self.index.sync_to(commit));
-        synced.inspect_err(|_| chunk.state().cut = before)
+        self.index.sync_to(commit)
+    }
+
+    /// The cut is made for good, and what is written from now on must survive the next start.
+    fn settle_cut(&self, chunk: &Arc<Chunk>, file: &dyn ChunkFile) -> Result<()> {
+        if let Err(error) = file.sync() {
+            chunk.state().is_broken = true;
+            return Err(error.into());
+        }
+        let mut state = chunk.state();
+        let head = Head { cut_to: None, ..state.recorded };
+        self.commit_head(chunk, &mut state, head)
     }
 }

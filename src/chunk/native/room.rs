@@ -11,6 +11,9 @@ use crate::limits;
 /// others who fill the same disk are noticed in time.
 const PART: u64 = 16;
 
+/// The largest such part, in bytes.
+const ALLOWANCE_MAX: u64 = 256 << 20;
+
 /// Gives away the room on the disk, up to a reserve that is left for the index and for deletions.
 /// So a write learns that the disk is full before it has changed anything.
 pub(super) struct RoomGauge {
@@ -40,7 +43,7 @@ impl RoomGauge {
         let Some(left) = free.checked_sub(bytes) else {
             return Err(FsError::new(ErrorKind::NoSpace, "the disk of the chunk server is full"));
         };
-        self.allowance.store(left / PART, Ordering::Relaxed);
+        self.allowance.store((left / PART).min(ALLOWANCE_MAX), Ordering::Relaxed);
         Ok(())
     }
 }

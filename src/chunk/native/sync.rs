@@ -135,7 +135,7 @@ impl NativeStore {
             let what = format!("chunk {} may have lost changes", chunk.key);
             return Err(FsError::new(ErrorKind::Io, error.context(what).message().to_owned()));
         }
-        let head = Head { version: state.version, length: round.length, held: state.held };
+        let head = Head { length: round.length, held: state.held, ..state.recorded };
         let marks = marks_after(&state, round.length);
         let pages = changed_pages(&state);
         self.index.commit(|txn| {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::chunk::{BLOCK, Chunk, Hold, State};
-use super::index::Commit;
 use super::record::{self, Head};
 use super::{NativeStore, not_found};
 use crate::error::{ErrorKind, FsError, Result};
@@ -132,28 +131,43 @@ impl NativeStore {
             return Ok(());
         }
         if cut.keep < length {
-            self.set_length(chunk, hold, cut.keep)?;
+            return self.shorten(chunk, hold, cut.keep, Some(cut.version));
         }
         self.set_version(chunk, cut.version)
     }
 
+    /// For good: who is told of a cut forgets it, and could not bring the chunk up to the version
+    /// again.
     fn set_version(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
         let mut state = chunk.state();
         if state.version == version {
             return Ok(());
         }
-        self.commit_version(chunk, &mut state, version)
+        self.commit_version(chunk, &mut state, version)?;
+        let commit = state.head_commit;
+        drop(state);
+        self.index.sync_to(commit)
     }
 
     fn commit_version(&self, chunk: &Arc<Chunk>, state: &mut State, version: u64) -> Result<()> {
         let head = Head { version, ..state.recorded };
-        let commit: Commit = self.index.commit(|txn| {
+        self.commit_head(chunk, state, head)?;
+        state.version = version;
+        Ok(())
+    }
+
+    /// Records a head; the chunk's next sync waits until it is on the disk.
+    pub(super) fn commit_head(
+        &self,
+        chunk: &Arc<Chunk>,
+        state: &mut State,
+        head: Head,
+    ) -> Result<()> {
+        state.head_commit = self.index.commit(|txn| {
             record::put_head(txn, &chunk.key, &head);
             Ok(())
         })?;
-        state.head_commit = commit;
         state.recorded = head;
-        state.version = version;
         state.is_touched = true;
         self.note_dirty(chunk, state);
         Ok(())

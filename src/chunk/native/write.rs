@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::chunk::{BLOCK, Chunk, Hold};
+use super::chunk::BLOCK;
 use super::disk::ChunkFile;
 use super::read::{block_of, in_memory};
 use super::sum::Sum;
-use super::version::{Standing, standing};
-use super::{NativeStore, end_of, record};
+use super::{NativeStore, end_of};
 use crate::error::Result;
 use crate::limits;
 use crate::types::{ChunkKey, ChunkVersion, Extent};
@@ -26,7 +25,7 @@ impl NativeStore {
         }
         self.limit_dirty()?;
         let chunk = self.chunk(key);
-        let (hold, sums) = self.begin_write(&chunk, at, blocks_of(extents))?;
+        let (hold, sums) = self.begin_write(&chunk, at, extents)?;
         self.room.take(growth(&sums, hold.blocks(), extents))?;
         let file = self.file_to_write(&chunk)?;
         let mut writing = Writing { file, blocks: hold.blocks(), sums, end: 0 };
@@ -42,53 +41,6 @@ impl NativeStore {
         result.map(|()| held)
     }
 
-    /// Holds blocks that are about to change, with their marks on the disk.
-    fn begin_write<'a>(
-        &self,
-        chunk: &'a Arc<Chunk>,
-        at: &ChunkVersion,
-        blocks: Vec<usize>,
-    ) -> Result<(Hold<'a>, Vec<Sum>)> {
-        loop {
-            let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks.clone());
-            let standing = standing(&state, &chunk.key, at)?;
-            let sums = blocks.iter().map(|&block| state.sum(block)).collect();
-            drop(state);
-            if standing == Standing::AsMeant {
-                self.mark(chunk, &hold, &blocks)?;
-                return Ok((hold, sums));
-            }
-            drop(hold);
-            self.begin_whole_or_make(chunk, at)?;
-        }
-    }
-
-    /// Gets the marks of blocks onto the disk that are about to change. The caller holds them.
-    pub(super) fn mark(&self, chunk: &Arc<Chunk>, _: &Hold<'_>, blocks: &[usize]) -> Result<()> {
-        let mut state = chunk.state();
-        state.check_sound(&chunk.key)?;
-        self.note_dirty(chunk, &mut state);
-        state.is_touched = true;
-        blocks.iter().for_each(|&block| state.touch(block));
-        let unmarked: Vec<usize> =
-            blocks.iter().copied().filter(|&block| state.needs_mark(block)).collect();
-        if unmarked.is_empty() {
-            return Ok(());
-        }
-        unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = true);
-        let marks = state.marks();
-        let committed = self.index.commit(|txn| {
-            record::put_marks(txn, &chunk.key, &marks);
-            Ok(())
-        });
-        drop(state);
-        // Nobody else relies on these marks meanwhile: the blocks are held.
-        committed.and_then(|commit| self.index.sync_to(commit)).inspect_err(|_| {
-            let mut state = chunk.state();
-            unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = false);
-        })
-    }
-
     /// Syncs, if so many chunks wait for it that they would fill the memory.
     fn limit_dirty(&self) -> Result<()> {
         if super::lock(&self.dirty).len() < limits::DIRTY_CHUNKS_MAX {
@@ -96,17 +48,6 @@ impl NativeStore {
         }
         self.sync_all()
     }
-}
-
-/// The blocks that extents touch, in ascending order, each once.
-fn blocks_of(extents: &[Extent]) -> Vec<usize> {
-    let mut blocks = Vec::new();
-    for extent in extents.iter().filter(|extent| !extent.data.is_empty()) {
-        blocks.extend(block_of(extent.offset)..=block_of(extent.end() - 1));
-    }
-    blocks.sort_unstable();
-    blocks.dedup();
-    blocks
 }
 
 /// Bytes by which the blocks grow, at most: what the disk has to have room for.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk};
 use super::disk::ChunkFile;
-use super::read::{block_of, in_memory};
+use super::mark::Touched;
+use super::read::in_memory;
 use super::sum::Sum;
 use super::{NativeStore, end_of};
 use crate::error::Result;
@@ -55,14 +56,14 @@ impl NativeStore {
         if offset >= end {
             return Ok(held);
         }
-        let blocks: Vec<usize> = (block_of(offset)..=block_of(end - 1)).collect();
-        let sums = blocks.iter().map(|&block| self.sum_without(&chunk, block, (offset, end)));
+        let blocks: Vec<Touched> = Touched::range(offset, end).collect();
+        let sums = blocks.iter().map(|t| self.sum_without(&chunk, t.block, (offset, end)));
         let sums = sums.collect::<Result<Vec<Sum>>>()?;
         self.mark(&chunk, &hold, &blocks)?;
         let file = self.file_to_write(&chunk)?;
         let result = clear(&*file, offset, end - offset);
         let mut state = chunk.state();
-        blocks.into_iter().zip(sums).for_each(|(block, sum)| state.set_sum(block, sum));
+        blocks.iter().zip(sums).for_each(|(touched, sum)| state.set_sum(touched.block, sum));
         let held = state.held;
         drop(state);
         result.map(|()| held)

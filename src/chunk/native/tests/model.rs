@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
 
-use super::{NativeStore, key, v1};
+use super::{NativeStore, key};
 use crate::chunk::native::CopyFrom;
 use crate::error::{ErrorKind, Result};
-use crate::types::{ChunkKey, Extent};
+use crate::types::{ChunkKey, ChunkVersion, Cut, Extent};
 
 /// Chunks are up to this long here: five blocks and a bit.
 const LENGTH_MAX: u64 = 5 * 65_536 + 1000;
@@ -18,6 +18,7 @@ const LENGTH_MAX: u64 = 5 * 65_536 + 1000;
 pub(super) enum Op {
     Write(u64, Vec<(u64, u64, u8)>),
     Truncate(u64, u64),
+    Cut(u64, u64),
     Punch(u64, u64, u64),
     Zero(u64, u64, u64),
     Allocate(u64, u64, u64),
@@ -50,6 +51,7 @@ pub(super) fn any_op() -> BoxedStrategy<Op> {
     prop_oneof![
         6 => (any_ino(), extents).prop_map(|(ino, extents)| Op::Write(ino, extents)),
         2 => (any_ino(), any_offset()).prop_map(|(ino, length)| Op::Truncate(ino, length)),
+        2 => (any_ino(), any_offset()).prop_map(|(ino, keep)| Op::Cut(ino, keep)),
         1 => range().prop_map(|(ino, offset, length)| Op::Punch(ino, offset, length)),
         1 => range().prop_map(|(ino, offset, length)| Op::Zero(ino, offset, length)),
         1 => range().prop_map(|(ino, offset, length)| Op::Allocate(ino, offset, length)),
@@ -63,18 +65,35 @@ pub(super) fn any_op() -> BoxedStrategy<Op> {
     .boxed()
 }
 
-/// The keys of the chunks. What is deleted never comes back under its key.
+/// What the master knows of each chunk: its key, and its version. What is deleted never comes back
+/// under its key.
 #[derive(Default)]
-pub(super) struct Keys([AtomicU64; 4]);
+pub(super) struct Keys {
+    incarnations: [AtomicU64; 4],
+    versions: [AtomicU64; 4],
+}
 
 impl Keys {
     pub(super) fn of(&self, ino: u64) -> ChunkKey {
-        let incarnation = self.0[size(ino)].load(Ordering::Relaxed);
+        let incarnation = self.incarnations[size(ino)].load(Ordering::Relaxed);
         ChunkKey { incarnation, ..key(ino) }
     }
 
+    pub(super) fn version(&self, ino: u64) -> u64 {
+        self.versions[size(ino)].load(Ordering::Relaxed)
+    }
+
+    fn at(&self, ino: u64) -> ChunkVersion {
+        ChunkVersion::of(self.version(ino))
+    }
+
     fn forget(&self, ino: u64) {
-        self.0[size(ino)].fetch_add(1, Ordering::Relaxed);
+        self.incarnations[size(ino)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// This is the version that the chunk has.
+    pub(super) fn learn(&self, ino: u64, version: u64) {
+        self.versions[size(ino)].store(version, Ordering::Relaxed);
     }
 }
 
@@ -116,24 +135,43 @@ impl Op {
                         data: contents(offset, clipped(offset, length), tag).into(),
                     })
                     .collect();
-                store.write(&keys.of(ino), &v1(), &extents)
+                store.write(&keys.of(ino), &keys.at(ino), &extents)
             }
-            Self::Truncate(ino, length) => store.truncate(&keys.of(ino), &v1(), length),
+            Self::Truncate(ino, length) => store.truncate(&keys.of(ino), &keys.at(ino), length),
+            Self::Cut(ino, keep) => {
+                let from = keys.version(ino);
+                let cuts = vec![Cut { version: from + 1, keep }];
+                let at = ChunkVersion { version: from + 1, cuts_from: from, cuts };
+                let held = store.cut(&keys.of(ino), &at);
+                if held.is_ok() {
+                    keys.learn(ino, from + 1);
+                }
+                ignore_absent(held)
+            }
             Self::Punch(ino, offset, length) => {
-                ignore_absent(store.punch(&keys.of(ino), &v1(), offset, length))
+                ignore_absent(store.punch(&keys.of(ino), &keys.at(ino), offset, length))
             }
             Self::Zero(ino, offset, length) => {
-                ignore_absent(store.zero(&keys.of(ino), &v1(), offset, length))
+                ignore_absent(store.zero(&keys.of(ino), &keys.at(ino), offset, length))
             }
-            Self::Allocate(ino, offset, length) => {
-                store.allocate(&keys.of(ino), &v1(), (offset, clipped(offset, length)), true)
-            }
+            Self::Allocate(ino, offset, length) => store.allocate(
+                &keys.of(ino),
+                &keys.at(ino),
+                (offset, clipped(offset, length)),
+                true,
+            ),
             Self::Copy(from, offset, to, target, length) => {
-                let from = CopyFrom { key: keys.of(from), at: v1(), offset };
+                let from = CopyFrom { key: keys.of(from), at: keys.at(from), offset };
                 if store.stat(&from.key).is_err() {
                     return Ok(0);
                 }
-                store.copy(store, &from, (&keys.of(to), &v1()), target, clipped(target, length))
+                store.copy(
+                    store,
+                    &from,
+                    (&keys.of(to), &keys.at(to)),
+                    target,
+                    clipped(target, length),
+                )
             }
             Self::Delete(ino) => {
                 store.delete(&[keys.of(ino)])?;
@@ -179,6 +217,14 @@ impl Model {
                 }
             }
             Op::Truncate(ino, length) => self.edit(ino, |image| image.resize(size(length), 0)),
+            Op::Cut(ino, keep) => {
+                let Some(images) = self.images.get_mut(&ino).filter(|i| i.last() != Some(&None))
+                else {
+                    return;
+                };
+                // For good: nothing behind it was ever there.
+                images.iter_mut().flatten().for_each(|image| image.truncate(size(keep)));
+            }
             Op::Punch(ino, offset, length) | Op::Zero(ino, offset, length) => {
                 let Some(image) = self.now(ino) else { return };
                 let start = size(offset).min(image.len());
@@ -208,6 +254,12 @@ impl Model {
     pub(super) fn run_in_vain(&mut self, op: &Op) {
         match op {
             Op::Delete(ino) => self.become_now(*ino, None),
+            Op::Cut(ino, keep) => {
+                if let Some(mut image) = self.now(*ino) {
+                    image.truncate(size(*keep));
+                    self.become_now(*ino, Some(image));
+                }
+            }
             Op::Sync(_) | Op::SyncAll => {}
             op => self.run(op),
         }
@@ -260,6 +312,9 @@ pub(super) fn read(store: &NativeStore, key: &ChunkKey) -> Result<Image> {
     match store.stat(key) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(stat) => Ok(Some(store.read(key, &v1(), 0, stat.length)?.to_vec())),
+        Ok(stat) => {
+            let at = ChunkVersion::of(stat.version);
+            Ok(Some(store.read(key, &at, 0, stat.length)?.to_vec()))
+        }
     }
 }
