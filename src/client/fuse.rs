@@ -110,8 +110,10 @@ macro_rules! run {
 
 impl<V: Vfs> Filesystem for Adapter<V> {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Where the kernel cannot, it truncates with a request of its own.
+        // Where the kernel cannot, it truncates with a request of its own, and programs that keep
+        // a file open see later what others have written.
         config.add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC).ok();
+        config.add_capabilities(InitFlags::FUSE_AUTO_INVAL_DATA).ok();
         config.set_time_granularity(Duration::from_micros(1)).ok();
         Ok(())
     }

@@ -23,11 +23,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// still have files open; those get errors when this process ends.
 const HANG_UP_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A mounted file system.
+/// A mounted file system. Dropping it unmounts.
 #[derive(Debug)]
 pub struct Mounted {
     mountpoint: PathBuf,
     ended: oneshot::Receiver<io::Result<()>>,
+    is_mounted: bool,
 }
 
 impl Mounted {
@@ -55,7 +56,7 @@ impl Mounted {
         std::thread::Builder::new().name("fuse".to_owned()).spawn(move || {
             to_ended.send(serve()).ok();
         })?;
-        Ok(Self { mountpoint, ended })
+        Ok(Self { mountpoint, ended, is_mounted: true })
     }
 
     /// Where it is mounted.
@@ -69,7 +70,9 @@ impl Mounted {
     /// # Errors
     /// What went wrong between the kernel and this process, if that is why.
     pub async fn ended(&mut self) -> Result<()> {
-        match (&mut self.ended).await {
+        let ended = (&mut self.ended).await;
+        self.is_mounted = false;
+        match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(FsError::from(error).context("the kernel's requests")),
             Err(_) => Err(FsError::new(ErrorKind::Io, "the thread for requests has died")),
@@ -86,6 +89,7 @@ impl Mounted {
         tokio::task::spawn_blocking(move || detach(&mountpoint))
             .await
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))??;
+        self.is_mounted = false;
         match tokio::time::timeout(HANG_UP_TIMEOUT, self.ended()).await {
             Ok(result) => result,
             Err(_) => {
@@ -93,6 +97,16 @@ impl Mounted {
                 tracing::warn!("programs still have files of {mountpoint} open");
                 Ok(())
             }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.is_mounted
+            && let Err(error) = detach(&self.mountpoint)
+        {
+            tracing::error!("{} stays mounted: {error}", self.mountpoint.display());
         }
     }
 }
@@ -159,9 +173,9 @@ pub fn check(mountpoint: &Path) -> Result<PathBuf> {
         return wrong(ErrorKind::NotDirectory, format!("{shown} is not a directory"));
     }
     let path = fs::canonicalize(mountpoint)?;
-    if is_ours(&path)? {
+    if is_fuse(&path)? {
         let message = format!(
-            "an htfs is mounted on {shown} already; unmount it with `fusermount3 -u {shown}`"
+            "something is mounted on {shown} already; unmount it with `fusermount3 -u {shown}`"
         );
         return wrong(ErrorKind::Busy, message);
     }
@@ -173,8 +187,8 @@ pub fn check(mountpoint: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether the topmost mount on a path is one of ours.
-fn is_ours(path: &Path) -> Result<bool> {
+/// Whether the topmost mount on a path is of FUSE, and so perhaps one of ours.
+fn is_fuse(path: &Path) -> Result<bool> {
     let parent = path.parent().map(fs::metadata).transpose()?;
     if parent.is_some_and(|parent| fs::metadata(path).is_ok_and(|own| own.dev() == parent.dev())) {
         return Ok(false);
@@ -187,8 +201,8 @@ fn is_ours(path: &Path) -> Result<bool> {
         let field = line.split(|byte| *byte == b' ').nth(4);
         field.is_some_and(|field| unescape(field) == path.as_os_str().as_bytes())
     });
-    let is_htfs = |line: &[u8]| line.windows(13).any(|part| part == b" - fuse.htfs ");
-    Ok(on_path.next_back().is_some_and(is_htfs))
+    let of_fuse = |line: &[u8]| line.windows(7).any(|part| part == b" - fuse");
+    Ok(on_path.next_back().is_some_and(of_fuse))
 }
 
 fn unescape(field: &[u8]) -> Vec<u8> {

@@ -55,6 +55,26 @@ impl Mount {
         &self.path
     }
 
+    /// Stops the client as `kill` does, although something is in its way: it must unmount and end
+    /// within `limit`, well or not.
+    pub(crate) fn unmount_within(mut self, limit: Duration) {
+        let start = std::time::Instant::now();
+        let status = self.process.terminate();
+        let took = start.elapsed();
+        assert!(!is_mounted(&self.path), "{status}: still mounted\n{}", self.process.log());
+        assert!(took < limit, "it took {took:?}\n{}", self.process.log());
+    }
+
+    /// Kills the client as `kill -9` does; the mount is still there, and dead.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// What the client wrote to standard error.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// Stops the client as `kill` does: it must unmount and end well.
     pub(crate) fn unmount(mut self) {
         let status = self.process.terminate();

@@ -96,6 +96,16 @@ impl Process {
         self.child.wait().expect("a child can be waited for")
     }
 
+    /// Lets it hang: it keeps its connections, and answers nothing, until it goes on.
+    pub(crate) fn pause(&self) {
+        signal(pid_of(&self.child), Signal::STOP);
+    }
+
+    /// Lets it go on after a pause.
+    pub(crate) fn go_on(&self) {
+        signal(pid_of(&self.child), Signal::CONT);
+    }
+
     /// Kills it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         // The watch must not live to see another process with this number.

@@ -82,7 +82,7 @@ mod tests {
         let root = KeyPath::root().unwrap();
         let record = |size| {
             let attributes = Attributes { size, ..Attributes::default() };
-            Some(Arc::new(Record { attributes, dialect: Dialect::Binary }))
+            Some(Arc::new(Record { attributes, dialect: Dialect::Binary, ttl_s: 1 }))
         };
         let size = || cache.get(&root).map(|record| record.attributes.size);
         let early = Instant::now();

@@ -19,6 +19,10 @@ use crate::proto::values::Done;
 use crate::rpc::{CallError, Fault, Method};
 use crate::types::{ServerUrl, StoredValue, ValueKind};
 
+/// Time to live of directories, and of files that do not expire: 68 years, in seconds. A Python 2
+/// server takes no larger number.
+pub const FOREVER_S: i64 = i32::MAX as i64;
+
 /// What the master holds under a path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -26,6 +30,8 @@ pub struct Record {
     pub attributes: Attributes,
     /// The type in which it was stored, and will be again.
     pub dialect: Dialect,
+    /// Seconds that it has left. A change of attributes adds none: the contents have no more.
+    pub ttl_s: i64,
 }
 
 impl Record {
@@ -54,10 +60,9 @@ pub struct HtProxy<C> {
 }
 
 impl<C: Calls> HtProxy<C> {
-    /// A proxy of the master at `master`; what it stores lives for `ttl_s` seconds.
+    /// A proxy of the master at `master`; files that it stores live for `ttl_s` seconds.
     pub fn new(calls: C, master: String, dialect: Dialect, ttl_s: u64) -> Self {
-        // A Python 2 server takes numbers of 32 bits.
-        let ttl_s = i64::try_from(ttl_s).unwrap_or(i64::MAX).min(i32::MAX.into());
+        let ttl_s = i64::try_from(ttl_s).unwrap_or(FOREVER_S).min(FOREVER_S);
         Self { calls, master, dialect, ttl_s, without: Mutex::default() }
     }
 
@@ -77,7 +82,8 @@ impl<C: Calls> HtProxy<C> {
         let attributes = form::read_attributes(&entry.value)
             .map_err(|error| error.context(format_args!("{path} at the master")))?;
         let dialect = form::dialect_of(&entry.value).unwrap_or(self.dialect);
-        Ok(Some(Record { attributes, dialect }))
+        let ttl_s = i64::try_from(entry.ttl_s).unwrap_or(FOREVER_S).clamp(1, FOREVER_S);
+        Ok(Some(Record { attributes, dialect, ttl_s }))
     }
 
     /// The contents under a path at the chunk server that the record names.
@@ -115,20 +121,22 @@ impl<C: Calls> HtProxy<C> {
             None => self.choose_server().await?,
         };
         let attributes = Attributes { contents: Some(server.clone()), ..merge(found) };
-        let record = Record { attributes, dialect };
-        self.put_contents(path, &server, contents).await?;
+        let is_directory = attributes.mode & libc::S_IFMT == libc::S_IFDIR;
+        let ttl_s = if is_directory { FOREVER_S } else { self.ttl_s };
+        let record = Record { attributes, dialect, ttl_s };
+        self.put_value(server.as_str(), path, contents, ttl_s).await?;
         self.change_size(path, &server, record.attributes.size).await?;
         self.put_attributes(path, &record).await?;
         Ok((record, is_new))
     }
 
-    /// Stores attributes whose size and server are as before.
+    /// Stores attributes whose size and server are as before, for the time that they have left.
     ///
     /// # Errors
     /// What the master answers, or that it does not.
     pub async fn put_attributes(&self, path: &KeyPath, record: &Record) -> Result<()> {
         let value = form::write_attributes(record.dialect, &record.attributes);
-        self.put_value(&self.master, path, value, self.ttl_s).await
+        self.put_value(&self.master, path, value, record.ttl_s).await
     }
 
     /// Removes what is under a path: a put that expires at once and leaves no size behind.
@@ -156,12 +164,12 @@ impl<C: Calls> HtProxy<C> {
         self.put_value(&self.master, path, nothing(), 0).await
     }
 
-    /// Stores contents where `expected` is; says whether it still was. A server that cannot do
-    /// this stores them in any case.
+    /// Stores the list of a directory where `expected` is; says whether it still was. A server
+    /// that cannot do this stores it in any case.
     ///
     /// # Errors
     /// What the server answers, or that it does not.
-    pub async fn replace_contents(
+    pub async fn replace_list(
         &self,
         path: &KeyPath,
         server: &ServerUrl,
@@ -173,11 +181,11 @@ impl<C: Calls> HtProxy<C> {
             dialect: self.dialect,
             expected,
             value: value.clone(),
-            ttl_s: self.ttl_s,
+            ttl_s: FOREVER_S,
         };
         match self.try_call(server.as_str(), replace).await? {
             Some(Replaced(replaced)) => Ok(replaced),
-            None => self.put_contents(path, server, value).await.map(|()| true),
+            None => self.put_value(server.as_str(), path, value, FOREVER_S).await.map(|()| true),
         }
     }
 
@@ -198,15 +206,6 @@ impl<C: Calls> HtProxy<C> {
         let server = self.call(&self.master, GetServer).await?;
         let message = "the master knows no chunk server yet; start one";
         server.ok_or_else(|| FsError::new(ErrorKind::NoSpace, message))
-    }
-
-    async fn put_contents(
-        &self,
-        path: &KeyPath,
-        server: &ServerUrl,
-        value: StoredValue,
-    ) -> Result<()> {
-        self.put_value(server.as_str(), path, value, self.ttl_s).await
     }
 
     async fn put_value(

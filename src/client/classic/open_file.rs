@@ -142,47 +142,59 @@ impl OpenFile {
         Some(Bytes::copy_from_slice(&contents[start..end]))
     }
 
-    /// Writes at `offset`, or at the end; zeros fill what is between. The contents must be here.
+    /// Writes at `offset`, or at the end; zeros fill what is between. Says whether it could: not
+    /// if the contents are not here.
     ///
     /// # Errors
     /// `FileTooLarge`, `NoSpace`; nothing has changed then.
-    pub fn write(&self, offset: Option<u64>, data: &[u8], default: Form) -> Result<()> {
-        if data.is_empty() {
-            return Ok(());
-        }
+    pub fn write(&self, offset: Option<u64>, data: &[u8], default: Form) -> Result<bool> {
         let mut state = self.state();
-        let start = offset.unwrap_or(state.attributes.size);
+        let size_before = state.attributes.size;
+        let start = offset.unwrap_or(size_before);
         let end = start.saturating_add(data.len() as u64);
-        let size = end.max(state.attributes.size);
-        self.resize(&mut state, size, default)?;
-        let contents = state.contents.as_mut().map(Arc::make_mut).ok_or_else(not_here)?;
-        let start = usize::try_from(start).map_err(|_| not_here())?;
-        contents[start..start + data.len()].copy_from_slice(data);
-        Ok(())
+        if data.is_empty() {
+            return Ok(true);
+        }
+        let Some(contents) = self.resize(&mut state, end.max(size_before), default)? else {
+            return Ok(false);
+        };
+        // It fits: the contents have been resized for it.
+        let target = usize::try_from(start).ok().and_then(|start| contents.get_mut(start..));
+        if let Some(target) = target.and_then(|target| target.get_mut(..data.len())) {
+            target.copy_from_slice(data);
+        }
+        Ok(true)
     }
 
-    /// Cuts the file, or fills it up with zeros. Unless it becomes empty, the contents must be
-    /// here.
+    /// Cuts the file, or fills it up with zeros. Says whether it could: not if the contents are
+    /// not here, unless the file becomes empty.
     ///
     /// # Errors
     /// `FileTooLarge`, `NoSpace`; nothing has changed then.
-    pub fn set_size(&self, size: u64, default: Form) -> Result<()> {
+    pub fn set_size(&self, size: u64, default: Form) -> Result<bool> {
         let mut state = self.state();
         if size == 0 && state.contents.is_none() {
             state.contents = Some(Arc::default());
         }
-        self.resize(&mut state, size, default)
+        Ok(self.resize(&mut state, size, default)?.is_some())
     }
 
-    fn resize(&self, state: &mut State, size: u64, default: Form) -> Result<()> {
-        let before = state.contents.as_ref().map(|contents| contents.len()).ok_or_else(not_here)?;
+    /// Gives the contents in their new size; none if they are not here.
+    fn resize<'a>(
+        &self,
+        state: &'a mut State,
+        size: u64,
+        default: Form,
+    ) -> Result<Option<&'a mut Vec<u8>>> {
         let size_max = state.form.unwrap_or(default).size_max();
         let new = usize::try_from(size).ok().filter(|size| *size <= size_max).ok_or_else(|| {
             let message = format!("{size} bytes do not fit in one value; {size_max} is the limit");
             FsError::new(ErrorKind::FileTooLarge, message)
         })?;
+        let Some(contents) = &mut state.contents else { return Ok(None) };
+        let before = contents.len();
         self.check_room(new.saturating_sub(before))?;
-        let contents = state.contents.as_mut().map(Arc::make_mut).ok_or_else(not_here)?;
+        let contents = Arc::make_mut(contents);
         contents.resize(new, 0);
         if new < before / 2 {
             contents.shrink_to_fit();
@@ -193,7 +205,7 @@ impl OpenFile {
         let attributes = &mut state.attributes;
         (attributes.size, attributes.mtime_s, attributes.ctime_s) = (size, now, now);
         state.version += 1;
-        Ok(())
+        Ok(Some(contents))
     }
 
     /// Changes attributes other than the size.
@@ -265,11 +277,6 @@ impl Drop for OpenFile {
         let held = state.contents.as_ref().map_or(0, |contents| contents.len());
         self.held.fetch_sub(held, Ordering::Relaxed);
     }
-}
-
-/// A caller forgot to load the contents; told apart from errors of servers in the log.
-fn not_here() -> FsError {
-    FsError::new(ErrorKind::Io, "the contents of the open file are not in memory")
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::types::{Attr, FileKind, Ino, SetAttr, SetTime, XattrMode};
 impl<C: Calls> Shared<C> {
     /// The attributes of an inode as this mount sees them.
     pub(super) async fn attributes(&self, ino: Ino) -> Result<Attributes> {
-        if let Some(own) = self.open.find(ino).and_then(|file| file.own_attributes()) {
+        let file = self.open.find(ino);
+        if let Some(own) = file.as_ref().and_then(|file| file.own_attributes()) {
             return Ok(own);
         }
         let path = self.inodes.path(ino)?;
@@ -23,6 +24,10 @@ impl<C: Calls> Shared<C> {
         if self.inodes.kind(ino) != Some(stat::kind(&record.attributes)?) {
             let message = format!("{path} has become another kind of file");
             return Err(FsError::new(ErrorKind::Stale, message));
+        }
+        // Whoever sees that a file has grown must be able to read what is new.
+        if let Some(file) = file {
+            file.refresh(&record.attributes);
         }
         Ok(record.attributes.clone())
     }

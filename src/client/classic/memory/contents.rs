@@ -74,8 +74,11 @@ impl<C: Calls> Shared<C> {
         appends: bool,
     ) -> Result<()> {
         let file = self.open.of_handle(handle)?;
-        self.load(&file).await?;
-        file.write((!appends).then_some(offset), &data, self.form)
+        let offset = (!appends).then_some(offset);
+        while !file.write(offset, &data, self.form)? {
+            self.load(&file).await?;
+        }
+        Ok(())
     }
 
     /// Sets the size of a file; where no handle will be closed afterwards, it is stored at once.
@@ -95,10 +98,10 @@ impl<C: Calls> Shared<C> {
     }
 
     async fn resize(&self, file: &OpenFile, size: u64) -> Result<()> {
-        if size > 0 {
+        while !file.set_size(size, self.form)? {
             self.load(file).await?;
         }
-        file.set_size(size, self.form)
+        Ok(())
     }
 
     /// Brings the contents into memory, if they are not.
@@ -182,8 +185,8 @@ impl<C: Calls> Shared<C> {
         if is_new || snapshot.is_new {
             self.edit_directory(&parent, 0, |names| names.insert(path)).await?;
         }
+        self.remember(path, Some(record.clone()));
         file.set_stored(&snapshot, &record.attributes, form);
-        self.remember(path, Some(record));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::calls::Calls;
 use crate::client::classic::form;
 use crate::client::classic::form::Form;
-use crate::client::classic::ht_proxy::Record;
+use crate::client::classic::ht_proxy::{FOREVER_S, Record};
 use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};
 use crate::client::classic::names::Names;
@@ -61,7 +61,7 @@ impl<C: Calls> Shared<C> {
             return Ok(Some(false));
         }
         let list = names.write(form)?;
-        let is_replaced = self.proxy.replace_contents(dir, server, found, list).await?;
+        let is_replaced = self.proxy.replace_list(dir, server, found, list).await?;
         Ok(is_replaced.then_some(true))
     }
 
@@ -80,6 +80,8 @@ impl<C: Calls> Shared<C> {
     async fn touch_directory(&self, dir: &KeyPath, links: i32) -> Result<()> {
         let Some(record) = self.fetch(dir).await? else { return Ok(()) };
         let mut record = Record::clone(&record);
+        // Others may have let it expire; a directory with files in it must not.
+        record.ttl_s = FOREVER_S;
         let attributes = &mut record.attributes;
         attributes.mtime_s = stat::now_s();
         attributes.ctime_s = attributes.mtime_s;
@@ -145,7 +147,12 @@ impl<C: Calls> Shared<C> {
         if self.open_at(path).is_some_and(|file| file.is_new()) {
             return Ok(Some(FileKind::Regular));
         }
-        let record = self.record(path).await?;
-        record.map(|record| stat::kind(&record.attributes)).transpose()
+        match self.record(path).await {
+            Ok(None) => Ok(None),
+            Ok(Some(record)) => stat::kind(&record.attributes).map(Some),
+            // One file with damaged attributes must not hide all others.
+            Err(error) if error.kind() == ErrorKind::Protocol => Ok(Some(FileKind::Regular)),
+            Err(error) => Err(error),
+        }
     }
 }
