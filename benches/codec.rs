@@ -35,21 +35,53 @@ fn main() -> Outcome<()> {
     runtime.block_on(calls())
 }
 
-/// Runs `work` for a while; gives how often that was possible in a second.
-fn per_second(mut work: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
-    work()?;
-    let start = Instant::now();
-    let mut count = 0_u32;
-    while start.elapsed() < MEASURED_FOR {
-        work()?;
-        count += 1;
-    }
-    Ok(f64::from(count) / start.elapsed().as_secs_f64())
+/// Seconds of processor time that this process has used, all threads together.
+///
+/// Source: proc_pid_stat(5), fields 14 and 15, in hundredths of a second.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-fn report(what: &str, per_second: f64, size: usize) {
-    let megabytes = per_second * f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / 1e6;
-    println!("{what:<40} {per_second:>10.0}/s {megabytes:>9.0} MB/s");
+/// A measurement that is under way.
+struct Measured {
+    start: Instant,
+    processor_s: f64,
+    count: u32,
+}
+
+impl Measured {
+    fn start() -> Self {
+        Self { start: Instant::now(), processor_s: processor_seconds(), count: 0 }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.start.elapsed() < MEASURED_FOR
+    }
+
+    /// Prints how often something of `size` bytes was done in a second, and how much processor
+    /// time it took, which is the better measure on a machine that does other things as well.
+    fn report(&self, what: &str, size: usize) {
+        let count = f64::from(self.count);
+        let per_second = count / self.start.elapsed().as_secs_f64();
+        let megabytes = per_second * f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / 1e6;
+        let processor_us = (processor_seconds() - self.processor_s) / count * 1e6;
+        println!("{what:<40} {per_second:>9.0}/s {megabytes:>8.0} MB/s {processor_us:>9.1} us CPU");
+    }
+}
+
+/// Does `work` for a while and reports it.
+fn repeat(what: &str, size: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    work()?;
+    let mut measured = Measured::start();
+    while measured.goes_on() {
+        work()?;
+        measured.count += 1;
+    }
+    measured.report(what, size);
+    Ok(())
 }
 
 /// All bytes of a message, each piece given up as soon as it is made.
@@ -100,25 +132,23 @@ fn codec() -> Outcome<()> {
     let shared = Bytes::from(contents.clone());
     let small = vec![Value::Base64(b"/a/path".to_vec()), Value::Base64(vec![7; 100])];
 
-    let rate = per_second(|| {
+    repeat("encode 1 MiB of contents", BLOB_SIZE, || {
         // A value holds its bytes alone, so a stored one is copied once.
         let value = Value::Base64(shared.to_vec());
         black_box(drain(Message::answer(value)?));
         Ok(())
     })?;
-    report("encode 1 MiB of contents", rate, BLOB_SIZE);
     let body = collect(Message::call("put", vec![Value::Base64(contents)])?);
-    report("decode 1 MiB of contents", per_second(|| decode(&body))?, BLOB_SIZE);
+    repeat("decode 1 MiB of contents", BLOB_SIZE, || decode(&body))?;
     let body = wrapped(&body);
-    report("decode 1 MiB in lines of 76", per_second(|| decode(&body))?, BLOB_SIZE);
+    repeat("decode 1 MiB in lines of 76", BLOB_SIZE, || decode(&body))?;
 
-    let rate = per_second(|| {
+    repeat("encode a call with 100 bytes", 100, || {
         black_box(drain(Message::call("put", small.clone())?));
         Ok(())
     })?;
-    report("encode a call with 100 bytes", rate, 100);
     let body = collect(Message::call("put", small)?);
-    report("decode a call with 100 bytes", per_second(|| decode(&body))?, 100);
+    repeat("decode a call with 100 bytes", 100, || decode(&body))?;
     Ok(())
 }
 
@@ -146,21 +176,19 @@ where
     F: Future<Output = Outcome<()>> + Send + 'static,
 {
     call().await?;
-    let start = Instant::now();
+    let mut measured = Measured::start();
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
         tasks.spawn(call());
     }
-    let mut count = 0_u32;
     while let Some(done) = tasks.join_next().await {
         done??;
-        count += 1;
-        if start.elapsed() < MEASURED_FOR {
+        measured.count += 1;
+        if measured.goes_on() {
             tasks.spawn(call());
         }
     }
-    let rate = f64::from(count) / start.elapsed().as_secs_f64();
-    report(&format!("{what}, {callers} at a time"), rate, size);
+    measured.report(&format!("{what}, {callers} at a time"), size);
     Ok(())
 }
 

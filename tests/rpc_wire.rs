@@ -265,6 +265,11 @@ async fn memory_is_bounded() {
     second.send(head).await;
     let response = second.response().await;
     assert_eq!(response.status, 503, "{response:?}");
+    let mut chunked = RawConnection::open(server.port).await.unwrap();
+    chunked.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    chunked.send(format!("40000\r\n{}\r\n", "x".repeat(0x40000))).await;
+    let response = chunked.response().await;
+    assert_eq!(response.status, 503, "{response:?}");
     assert_serves(&server).await;
 
     drop(greedy);

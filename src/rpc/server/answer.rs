@@ -18,7 +18,7 @@ use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
-use crate::rpc::server::memory::Room;
+use crate::rpc::server::memory::{Room, UNCOUNTED_MAX};
 use crate::rpc::wire::text::shortened;
 use crate::rpc::wire::{DecodeError, Decoder, Message, MessageBody};
 
@@ -27,6 +27,9 @@ const XML_SIZE_INLINE_MAX: usize = 256 << 10;
 
 /// Memory that values take for each byte of XML they come from, at most about.
 const XML_EXPANSION: u64 = 12;
+
+/// Room that a body of unknown length gets at a time, in bytes.
+const CHUNKED_ROOM_SIZE: u64 = 1 << 20;
 
 /// The body of a response, with the room it takes in memory.
 pub(super) struct AnswerBody {
@@ -82,7 +85,12 @@ pub(super) async fn answer(
     };
     match shared.answers.room(message.length()).await {
         Some(room) => (respond(StatusCode::OK, "text/xml", message, room), false),
-        None => (refuse(busy()), false),
+        None => {
+            // Not "busy": the call has been carried out, and must not be repeated for this.
+            let text = "the call was carried out, but there is no memory for its answer now";
+            let message = Message::fault(&Fault::new(Fault::INTERNAL, text));
+            (respond(StatusCode::OK, "text/xml", message, Room::default()), false)
+        }
     }
 }
 
@@ -122,7 +130,8 @@ fn busy() -> Refusal {
 /// connection can go on.
 async fn read(mut body: Incoming, shared: &Shared) -> Result<(Call, Room), Refusal> {
     let announced = body.size_hint().exact();
-    let room = shared.requests.room(announced.unwrap_or_default()).await.ok_or_else(busy)?;
+    let mut counted = announced.unwrap_or(UNCOUNTED_MAX);
+    let mut room = shared.requests.room(counted).await.ok_or_else(busy)?;
     let mut decoder = Ok(Decoder::for_call());
     let mut received = 0;
     let slowest_s = announced.unwrap_or(shared.limits.body_size as u64) / limits::BODY_RATE_MIN;
@@ -131,6 +140,10 @@ async fn read(mut body: Incoming, shared: &Shared) -> Result<(Call, Room), Refus
         received += piece.len() as u64;
         if received > shared.limits.body_size as u64 {
             return Err(too_large(shared));
+        }
+        if received > counted {
+            room.add(shared.requests.room(CHUNKED_ROOM_SIZE).await.ok_or_else(busy)?);
+            counted += CHUNKED_ROOM_SIZE;
         }
         let expected = announced.map(|length| length.saturating_sub(received));
         let expected = expected.and_then(|bytes| usize::try_from(bytes).ok());

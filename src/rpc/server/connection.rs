@@ -59,7 +59,7 @@ async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
             .map_err(|error| format!("no TLS handshake: {error}"))?,
     };
     let is_body_refused = Arc::new(AtomicBool::new(false));
-    let mut tls = requests(tls, shared, &is_body_refused).await?;
+    let (mut tls, served) = requests(tls, shared, &is_body_refused).await;
     let farewell = async {
         tls.shutdown().await?;
         if is_body_refused.load(Ordering::Relaxed) {
@@ -69,7 +69,11 @@ async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
         }
         std::io::Result::Ok(())
     };
-    match tokio::time::timeout(LINGER_TIMEOUT, farewell).await {
+    // The farewell of TLS is sent in any case, above all to a peer that was idle for too long: the
+    // libraries of Python take a connection that ends without it for a failure of the next call.
+    let farewell = tokio::time::timeout(LINGER_TIMEOUT, farewell).await;
+    served?;
+    match farewell {
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
@@ -80,7 +84,7 @@ async fn requests(
     tls: TlsStream<Socket>,
     shared: &Arc<Shared>,
     is_body_refused: &Arc<AtomicBool>,
-) -> Result<TlsStream<Socket>, String> {
+) -> (TlsStream<Socket>, Result<(), String>) {
     let caller = Caller::default();
     let service = service_fn(|request: Request<Incoming>| {
         let shared = Arc::clone(shared);
@@ -106,10 +110,8 @@ async fn requests(
         tokio::select! {
             biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => {
-                return match ended {
-                    Ok(()) => Ok(connection.into_parts().io.into_inner()),
-                    Err(error) => Err(error.to_string()),
-                };
+                let tls = connection.into_parts().io.into_inner();
+                return (tls, ended.map_err(|error| error.to_string()));
             }
             () = shared.shutdown.cancelled(), if !is_stopping => {
                 is_stopping = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bodies up to this size, in bytes, are not counted: the bound on connections bounds them.
-const UNCOUNTED_MAX: u64 = 64 << 10;
+pub(super) const UNCOUNTED_MAX: u64 = 64 << 10;
 
 /// The unit that is counted, in bytes.
 const UNIT: u64 = 1 << 10;
@@ -22,7 +22,17 @@ pub(super) struct Memory {
 /// Room that was given; dropping gives it back.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    _units: Option<OwnedSemaphorePermit>,
+    units: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Makes this room larger by another.
+    pub(super) fn add(&mut self, other: Self) {
+        match (&mut self.units, other.units) {
+            (Some(units), Some(more)) => units.merge(more),
+            (units, more) => *units = units.take().or(more),
+        }
+    }
 }
 
 impl Memory {
@@ -42,7 +52,7 @@ impl Memory {
         let units = in_units(size).min(self.total);
         let wait = Arc::clone(&self.units).acquire_many_owned(units);
         let permit = tokio::time::timeout(self.timeout, wait).await.ok()?.ok()?;
-        Some(Room { _units: Some(permit) })
+        Some(Room { units: Some(permit) })
     }
 }
 
