@@ -124,7 +124,7 @@ check 'clippy' cargo clippy --quiet --all-targets --locked -- -D warnings
 
 say 'tests …'
 # Every test has an end of its own; this one is for what nobody thought of.
-timeout --kill-after=20 1300 cargo test --locked --no-fail-fast 2>&1 | tee "$log"
+timeout --kill-after=20 2700 cargo test --locked --no-fail-fast 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 say "tests: exit status $status"
 
