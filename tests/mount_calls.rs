@@ -22,7 +22,8 @@ use htfs::rpc::{CallError, Method, RpcClient};
 #[derive(Clone)]
 struct Counting {
     client: RpcClient,
-    calls: Arc<Mutex<Vec<&'static str>>>,
+    /// The server and the method of each.
+    calls: Arc<Mutex<Vec<(String, &'static str)>>>,
 }
 
 impl Calls for Counting {
@@ -31,7 +32,7 @@ impl Calls for Counting {
         url: &str,
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send {
-        self.calls.lock().expect("nobody panics with the list").push(M::NAME);
+        self.calls.lock().expect("nobody panics with the list").push((url.to_owned(), M::NAME));
         self.client.call(url, call)
     }
 }
@@ -62,10 +63,17 @@ async fn five_megabytes_in_small_pieces_cost_one_transfer() {
     // dd duplicates its descriptor and closes the first: so the file is stored empty, and then once
     // more with all its contents.
     assert!(written.len() <= 20, "{written:?}");
-    assert_eq!(written.iter().filter(|name| **name == "changeSize").count(), 2, "{written:?}");
+    assert_eq!(
+        written.iter().filter(|(_, method)| *method == "changeSize").count(),
+        2,
+        "{written:?}"
+    );
     run("test $(dd if=big bs=1k status=none | wc -c) = 5242880", dir.path()).await;
     let read = count();
-    assert!(read.len() <= 6 && read.iter().all(|name| *name == "get"), "{read:?}");
+    // How often the master is asked for attributes is a matter of how long the reading takes.
+    assert!(read.iter().all(|(_, method)| *method == "get"), "{read:?}");
+    let contents = read.iter().filter(|(server, _)| *server != cluster.master.url).count();
+    assert!(contents <= 3, "the file, and perhaps the list of names: {read:?}");
     run("echo hello > hello; cat hello; ls -l > /dev/null", dir.path()).await;
     let small = count();
     assert!(small.len() <= 25, "{small:?}");

@@ -79,9 +79,10 @@ async fn chunks_are_placed_one_by_one() {
     servers.sort();
     servers.dedup();
     assert_eq!(servers.len(), 3);
-    let layout = Layout { ino, index: 1, count: 6 };
-    let layout = client.call(layout).await.unwrap().0;
-    assert_eq!(layout.iter().map(|chunk| chunk.key.index).collect::<Vec<_>>(), [2]);
+    for (count, expected) in [(1, &[2][..]), (6, &[2, 7])] {
+        let layout = client.call(Layout { ino, index: 1, count }).await.unwrap().0;
+        assert_eq!(layout.iter().map(|chunk| chunk.key.index).collect::<Vec<_>>(), expected);
+    }
     let again = client.open(ino, Access::READ).await.unwrap();
     assert_eq!(again.layout.len(), 3, "a small file's layout comes with the open");
 }
