@@ -149,7 +149,7 @@ fn start_servers(root: &Path) -> (Vec<Server>, [(String, &'static str); 2]) {
         command.arg("--cert").arg(&cert).arg("--key").arg(&key).stderr(Stdio::null());
         command
     };
-    let python_master = Server::start(&mut script(&["master", "--listen", "localhost:0"]));
+    let python_master = Server::start(&mut script(&["master", "0"]));
     let python_chunk = Server::start(&mut script(&["chunk", "0", "--master", &python_master.url]));
     let urls = [(chunk.url.clone(), "htfs"), (python_chunk.url.clone(), "Python")];
     (vec![master, chunk, python_master, python_chunk], urls)
