@@ -35,8 +35,11 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// Longest time for a peer to finish its TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for a peer to send the head of a request, and longest idle time between two.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time for a peer to send the first request of a connection.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Silence on a connection after which the kernel asks whether its peer is still there.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// Longest time without a byte while a body is sent or an answer is taken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -18,6 +18,9 @@ const SHORT: Duration = Duration::from_millis(200);
 const CALL: &str = "<methodCall><methodName>echo</methodName><params><param><value>hello</value>\
     </param></params></methodCall>";
 
+const WAIT: &str = "<methodCall><methodName>wait</methodName><params><param><value>hello</value>\
+    </param></params></methodCall>";
+
 fn small() -> ServerLimits {
     ServerLimits { body_size: 1 << 20, ..ServerLimits::default() }
 }
@@ -233,16 +236,48 @@ async fn a_peer_that_does_not_read_loses_its_connection() {
 async fn connections_are_bounded() {
     let limits = ServerLimits { connections: 2, ..ServerLimits::default() };
     let server = TestServer::start_within(limits).await;
-    let mut first = RawConnection::open(server.port).await.unwrap();
-    let _second = RawConnection::open(server.port).await.unwrap();
-    let third = tokio::spawn(RawConnection::open(server.port));
-    for _ in 0..20 {
-        assert!(first.post(CALL).await.body.contains("hello"));
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut connection = RawConnection::open(server.port).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue";
+        connection.send(format!("{head}\r\nContent-Length: {}\r\n\r\n", WAIT.len())).await;
+        assert_eq!(connection.response().await.status, 100);
+        connection.send(WAIT).await;
+        busy.push(connection);
     }
-    assert!(!third.is_finished(), "a third connection was served");
-    drop(first);
+    let mut third = tokio::spawn(RawConnection::open(server.port));
+    assert!(timeout(SHORT, &mut third).await.is_err(), "a third connection was served");
+    // The two get their answers, and then one of them makes room.
+    server.waiting.add_permits(2);
     let mut third = third.await.unwrap().unwrap();
     assert!(third.post(CALL).await.body.contains("hello"));
+    for mut connection in busy {
+        assert!(connection.response().await.body.contains("hello"));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_idle_stay_until_others_need_their_place() {
+    let limits = ServerLimits { connections: 3, head_timeout: SHORT, ..ServerLimits::default() };
+    let server = TestServer::start_within(limits).await;
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        let mut connection = RawConnection::open(server.port).await.unwrap();
+        assert!(connection.post(CALL).await.body.contains("hello"));
+        connections.push(connection);
+    }
+    // This pause is what is tested: the patience with a new connection does not concern these.
+    tokio::time::sleep(2 * SHORT).await;
+    for at in [2, 0, 1] {
+        assert!(connections[at].post(CALL).await.body.contains("hello"));
+    }
+    let mut fourth = RawConnection::open(server.port).await.unwrap();
+    assert!(fourth.post(CALL).await.body.contains("hello"));
+    connections[2].closed().await;
+    for at in [0, 1] {
+        assert!(connections[at].post(CALL).await.body.contains("hello"));
+    }
     server.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod connection;
+mod idle;
 mod memory;
 
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 use crate::rpc::registry::Registry;
+use crate::rpc::server::idle::IdleConnections;
 use crate::rpc::server::memory::Memory;
 use crate::rpc::tls::Identity;
 
@@ -33,7 +35,7 @@ pub struct ServerLimits {
     pub memory_timeout: Duration,
     /// Longest TLS handshake.
     pub handshake_timeout: Duration,
-    /// Longest wait for the head of a request.
+    /// Longest wait for the first request of a connection; there is none for those that follow.
     pub head_timeout: Duration,
     /// Longest time without a byte inside a body.
     pub stall_timeout: Duration,
@@ -62,6 +64,8 @@ struct Shared {
     registry: Arc<Registry>,
     limits: ServerLimits,
     connections: Arc<Semaphore>,
+    /// Those of them that wait for a request.
+    idle: Arc<IdleConnections>,
     /// Room for the bodies of requests, and for those of answers.
     requests: Memory,
     answers: Memory,
@@ -95,6 +99,7 @@ pub async fn serve_within(
         acceptor: TlsAcceptor::from(identity.config()),
         registry,
         connections: Arc::new(Semaphore::new(limits.connections)),
+        idle: Arc::default(),
         requests: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         answers: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         limits,
@@ -119,16 +124,16 @@ pub async fn serve_within(
     }
 }
 
-/// Accepts connections until the server stops. There is a permit before there is a connection, so
-/// those over the limit wait in the kernel, at no cost.
+/// Accepts connections until the server stops. One over the limit waits for another to end, which
+/// the one that is idle for longest is asked to; more of them wait in the kernel, at no cost.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     const PAUSE_FIRST: Duration = Duration::from_millis(10);
     const PAUSE_MAX: Duration = Duration::from_secs(1);
     let mut pause = PAUSE_FIRST;
     loop {
         let next = async {
-            let permit = Arc::clone(&shared.connections).acquire_owned().await;
-            (permit, listener.accept().await)
+            let accepted = listener.accept().await?;
+            io::Result::Ok((accepted, permit(&shared).await))
         };
         let accepted = tokio::select! {
             biased;
@@ -136,7 +141,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             next = next => next,
         };
         match accepted {
-            (Ok(permit), Ok((stream, peer))) => {
+            Ok(((stream, peer), permit)) => {
                 pause = PAUSE_FIRST;
                 let serving = connection::serve(stream, peer, Arc::clone(&shared));
                 shared.tasks.spawn(async move {
@@ -144,15 +149,29 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                     drop(permit);
                 });
             }
-            (_, Err(error)) if is_of_one_peer(&error) => {}
-            (_, Err(error)) => {
+            Err(error) if is_of_one_peer(&error) => {}
+            Err(error) => {
                 // Out of descriptors or memory: others must let go first.
                 tracing::warn!("cannot accept connections: {error}; trying again in {pause:?}");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
-            (Err(_), _) => return,
         }
+    }
+}
+
+/// The right to serve one more connection, for which an idle one has to go if there are too many.
+async fn permit(shared: &Shared) -> OwnedSemaphorePermit {
+    let acquire = Arc::clone(&shared.connections).acquire_owned();
+    let make_room = async {
+        // At once if there is room: that is asked for first.
+        shared.idle.close_longest().await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        permit = acquire => permit.expect("nobody closes the semaphore"),
+        permit = make_room => permit,
     }
 }
 

@@ -22,11 +22,8 @@ use crate::rpc::wire::{Decoder, Message, MessageBody};
 /// Idle connections that are kept for each server.
 const IDLE_PER_SERVER_MAX: usize = 32;
 
-/// How long an idle connection is kept. Less than a server waits for the next request, so that it
-/// is not closed at the other end at the moment it is used.
+/// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-const _: () = assert!(IDLE_TIMEOUT.as_millis() < limits::HEAD_TIMEOUT.as_millis());
 
 /// XML above this size, in bytes, is made into values on a thread that may take its time.
 const XML_SIZE_INLINE_MAX: usize = 256 << 10;

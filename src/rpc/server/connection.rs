@@ -12,14 +12,17 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::limits;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
 use crate::rpc::server::answer::answer;
+use crate::rpc::server::idle::IdlePlace;
 use crate::rpc::socket::Socket;
 
 /// Most headers of a request; browsers send about twenty.
@@ -46,11 +49,16 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
 }
 
 async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
-    let limits = &shared.limits;
+    let patience = &shared.limits;
     // Answers are written whole; waiting for more to send with them only delays them.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let guarded = Socket::new(stream, limits.stall_timeout);
-    let handshake = tokio::time::timeout(limits.handshake_timeout, shared.acceptor.accept(guarded));
+    // An idle connection may last for ever, but not longer than its peer's machine.
+    sockopt::set_socket_keepalive(&stream, true).map_err(|error| error.to_string())?;
+    sockopt::set_tcp_keepidle(&stream, limits::KEEPALIVE_IDLE)
+        .map_err(|error| error.to_string())?;
+    let guarded = Socket::new(stream, patience.stall_timeout);
+    let handshake =
+        tokio::time::timeout(patience.handshake_timeout, shared.acceptor.accept(guarded));
     let tls = tokio::select! {
         biased;
         () = shared.shutdown.cancelled() => return Ok(()),
@@ -79,6 +87,22 @@ async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
     }
 }
 
+/// Returns when the connection is to end after the request under way, if there is one.
+async fn wanted(shared: &Shared, idle: &IdlePlace) {
+    tokio::select! {
+        () = shared.shutdown.cancelled() => {}
+        () = idle.closed() => {}
+    }
+}
+
+/// Returns when the patience with a connection on which no request has begun is over.
+async fn overdue(has_begun: &AtomicBool, head_timeout: Duration) {
+    tokio::time::sleep(head_timeout).await;
+    if has_begun.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
+}
+
 /// Answers requests until one side has enough.
 async fn requests(
     tls: TlsStream<Socket>,
@@ -86,25 +110,30 @@ async fn requests(
     is_body_refused: &Arc<AtomicBool>,
 ) -> (TlsStream<Socket>, Result<(), String>) {
     let caller = Caller::default();
+    let idle = Arc::new(shared.idle.enter());
+    let has_begun = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
-        let shared = Arc::clone(shared);
-        let caller = caller.clone();
+        has_begun.store(true, Ordering::Relaxed);
+        idle.end();
+        let (shared, caller, idle) = (Arc::clone(shared), caller.clone(), Arc::clone(&idle));
         let is_body_refused = Arc::clone(is_body_refused);
         Box::pin(async move {
             let (response, is_refused) = answer(request, &shared, caller).await;
             is_body_refused.fetch_or(is_refused, Ordering::Relaxed);
+            idle.begin();
             Ok::<_, Infallible>(response)
         })
     });
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.head_timeout)
+        // The patience is our own: short before the first request, without end between two.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BUFFER_SIZE)
         // A peer that has sent its request and closes its side still gets the answer; and no
         // call is dropped half-way because its caller has gone.
         .half_close(true)
         .serve_connection(TokioIo::new(tls), service);
+    let mut overdue = pin!(overdue(&has_begun, shared.limits.head_timeout));
     let mut is_stopping = false;
     loop {
         tokio::select! {
@@ -113,9 +142,14 @@ async fn requests(
                 let tls = connection.into_parts().io.into_inner();
                 return (tls, ended.map_err(|error| error.to_string()));
             }
-            () = shared.shutdown.cancelled(), if !is_stopping => {
+            () = overdue.as_mut() => {
+                let tls = connection.into_parts().io.into_inner();
+                return (tls, Err("no request came".to_owned()));
+            }
+            // An answer that is still under way is sent before the end.
+            () = wanted(shared, &idle), if !is_stopping => {
                 is_stopping = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
         }
     }

@@ -11,6 +11,9 @@ use crate::rpc::wire::markup::{Markup, check_declaration};
 use crate::rpc::wire::skeleton::{Builder, Skeleton};
 use crate::rpc::wire::text::position;
 
+/// How a body in UTF-16 begins, with a byte order mark and without.
+const UTF_16_STARTS: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"];
+
 /// The pass.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -84,7 +87,7 @@ impl Scanner {
                 self.searched + at
             }
         };
-        if self.builder.xml.starts_with(b"\xff\xfe") || self.builder.xml.starts_with(b"\xfe\xff") {
+        if UTF_16_STARTS.iter().any(|begin| self.builder.xml.starts_with(begin)) {
             return Err(DecodeError::encoding("UTF-16"));
         }
         self.markup = Some(start);

@@ -193,7 +193,7 @@ fn values_that_are_none_say_why() {
 
 #[test]
 fn bodies_that_are_no_calls_say_why() {
-    let bad: [(&[u8], i32, &str); 16] = [
+    let bad: [(&[u8], i32, &str); 18] = [
         (b"", Fault::NOT_WELL_FORMED, "no <methodCall>"),
         (b"hello", Fault::NOT_WELL_FORMED, "no <methodCall>"),
         (b"hello <b>", Fault::INVALID_CALL, "<b>"),
@@ -223,6 +223,8 @@ fn bodies_that_are_no_calls_say_why() {
             "iso-8859-1",
         ),
         (b"\xff\xfe<\0?\0x\0>\0", Fault::UNSUPPORTED_ENCODING, "UTF-16"),
+        (b"<\0?\0x\0>\0", Fault::UNSUPPORTED_ENCODING, "UTF-16"),
+        (b"\0<\0?\0x\0>", Fault::UNSUPPORTED_ENCODING, "UTF-16"),
         (
             b"<methodCall><methodName>\xff</methodName></methodCall>",
             Fault::INVALID_CHARACTER,
