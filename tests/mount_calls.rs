@@ -12,6 +12,7 @@ use common::cluster::{Cluster, Kind};
 use common::keys;
 use htfs::client::calls::Calls;
 use htfs::client::classic::{HtProxy, Memory};
+use htfs::client::fuse::Options;
 use htfs::client::mount::Mounted;
 use htfs::limits;
 use htfs::proto::classic::Dialect;
@@ -54,7 +55,9 @@ async fn five_megabytes_in_small_pieces_cost_one_transfer() {
     let proxy = HtProxy::new(calls.clone(), cluster.master.url.clone(), Dialect::Binary, 1000);
     let memory = Memory::open(proxy, None, None, (0, 0)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mounted = Mounted::new(Arc::new(memory), dir.path(), "counted", false).await.unwrap();
+    let (source, timeout) = ("counted".to_owned(), limits::CALL_TIMEOUT);
+    let options = Options { source, timeout, allows_other: false };
+    let mounted = Mounted::new(memory, dir.path(), options).await.unwrap();
 
     let count = || std::mem::take(&mut *calls.calls.lock().unwrap());
     count();

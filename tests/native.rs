@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fake_cluster::FakeCluster;
 
-use htfs::client::native::{Handle, NativeFs, OpenFlags};
+use htfs::client::native::NativeFs;
+use htfs::client::vfs::{Handle, OpenFlags};
 use htfs::error::ErrorKind;
 use htfs::limits::CHUNK_SIZE;
 use htfs::proto::session::{Lock, LockKind};
@@ -28,12 +29,12 @@ fn name(text: &str) -> Name {
 }
 
 async fn create(fs: &Fs, text: &str) -> (Handle, Ino) {
-    let open = fs.create(Ino::ROOT, &name(text), 0o644, READ_WRITE, &ROOT).await.unwrap();
-    (open.handle, open.attr.ino)
+    let (attr, open) = fs.create(Ino::ROOT, &name(text), 0o644, READ_WRITE, &ROOT).await.unwrap();
+    (open.handle, attr.ino)
 }
 
 async fn write(fs: &Fs, handle: Handle, offset: u64, data: &[u8]) {
-    fs.write(handle, offset, Bytes::copy_from_slice(data), &ROOT).await.unwrap();
+    fs.write(handle, offset, Bytes::copy_from_slice(data), false, &ROOT).await.unwrap();
 }
 
 async fn read_all(fs: &Fs, ino: Ino) -> Vec<u8> {
@@ -124,7 +125,7 @@ async fn appends_land_whole_and_once() {
             let open = fs.open(ino, APPEND, &ROOT).await.unwrap();
             for line in 0..20 {
                 let text = format!("client {number} line {line:02}\n");
-                write(&fs, open.handle, 0, text.as_bytes()).await;
+                fs.write(open.handle, 0, text.into(), true, &ROOT).await.unwrap();
             }
             fs.flush(open.handle, 1).await.unwrap();
         });
@@ -150,7 +151,7 @@ async fn an_error_of_a_background_write_is_told_once_and_nothing_is_lost() {
     // Old writes are sent without being asked to; that fails.
     until(async || cluster.failing_writes.load(Ordering::SeqCst) == 0).await;
     until(async || {
-        let again = fs.write(handle, 0, Bytes::from_static(b"P"), &ROOT).await;
+        let again = fs.write(handle, 0, Bytes::from_static(b"P"), false, &ROOT).await;
         again.is_err_and(|error| error.kind() == ErrorKind::NoSpace)
     })
     .await;
@@ -252,7 +253,7 @@ async fn a_large_directory_is_listed_in_pages() {
     let handle = fs.opendir(Ino::ROOT, &ROOT).await.unwrap();
     let (mut after, mut seen) = (Cookie::START, 0);
     loop {
-        let (_, entries) = fs.readdir(handle, after, true, &ROOT).await.unwrap();
+        let entries = fs.readdir(handle, after, true, &ROOT).await.unwrap().entries;
         let Some(last) = entries.last() else { break };
         // As the kernel does, which has room for some of them only.
         let taken = entries.len().min(100);

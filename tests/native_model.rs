@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fake_cluster::FakeCluster;
-use htfs::client::native::{NativeFs, OpenFlags};
+use htfs::client::native::NativeFs;
+use htfs::client::vfs::{Handle, OpenFlags};
 use htfs::limits::CHUNK_SIZE;
 use htfs::types::{Credentials, Ino, Name, SetAttr};
 use proptest::prelude::*;
@@ -97,7 +98,7 @@ impl World {
         fs.release(open.handle, None).await.unwrap();
     }
 
-    async fn compare(&self, mount: usize, file: usize, handle: htfs::client::native::Handle) {
+    async fn compare(&self, mount: usize, file: usize, handle: Handle) {
         let (ino, model) = &self.files[file];
         let fs = &self.mounts[mount];
         for base in [0, CHUNK_SIZE] {
@@ -107,25 +108,20 @@ impl World {
         assert_eq!(fs.getattr(*ino).await.unwrap().size, model.size);
     }
 
-    async fn apply(
-        &mut self,
-        mount: usize,
-        file: usize,
-        handle: htfs::client::native::Handle,
-        op: Op,
-    ) {
+    async fn apply(&mut self, mount: usize, file: usize, handle: Handle, op: Op) {
         let fs = Arc::clone(&self.mounts[mount]);
         let other = self.files[(file + 1) % FILES].0;
         let (ino, model) = &mut self.files[file];
         match op {
             Op::Write(at, data) => {
-                fs.write(handle, at, Bytes::from(data.clone()), &ROOT).await.unwrap();
+                fs.write(handle, at, Bytes::from(data.clone()), false, &ROOT).await.unwrap();
                 model.write(at, &data);
             }
             Op::Append(data) => {
                 let flags = OpenFlags(libc::O_WRONLY | libc::O_APPEND);
                 let open = fs.open(*ino, flags, &ROOT).await.unwrap();
-                let at = fs.write(open.handle, 0, Bytes::from(data.clone()), &ROOT).await.unwrap();
+                let bytes = Bytes::from(data.clone());
+                let at = fs.write(open.handle, 0, bytes, true, &ROOT).await.unwrap();
                 assert_eq!(at, model.size);
                 model.write(at, &data);
                 fs.release(open.handle, None).await.unwrap();
@@ -169,9 +165,9 @@ async fn play(turns: Vec<Turn>) {
     for number in 0..FILES {
         let name = Name::new(format!("f{number}").into_bytes()).unwrap();
         let flags = OpenFlags(libc::O_RDWR);
-        let open = a.create(Ino::ROOT, &name, 0o644, flags, &ROOT).await.unwrap();
+        let (attr, open) = a.create(Ino::ROOT, &name, 0o644, flags, &ROOT).await.unwrap();
         a.release(open.handle, None).await.unwrap();
-        files.push((open.attr.ino, Model::default()));
+        files.push((attr.ino, Model::default()));
     }
     let mut world = World { mounts: vec![a, b], files };
     for turn in turns {

@@ -8,12 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use htfs::client::native::start::{Config, Running, start};
+use htfs::client::{Config, Running, start};
 use htfs::embedded::Embedded;
-use htfs::rpc::RpcClient;
-use htfs::rpc::tls::Trust;
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A cluster, and mounts of it that are taken away whatever happens.
 struct Cluster {
@@ -33,14 +29,9 @@ impl Cluster {
         let mountpoint = self.dir.path().join(format!("mnt-{}", self.mounts.len()));
         fs::create_dir(&mountpoint).unwrap();
         let servers = self.servers.as_ref().unwrap();
-        let client = RpcClient::new(Trust::load(servers.certificate()).unwrap(), TIMEOUT);
-        let config = Config {
-            mountpoint: mountpoint.clone(),
-            master: servers.master_url().to_owned(),
-            timeout: TIMEOUT,
-            allows_other: true,
-        };
-        let running = start(client, config).await.unwrap();
+        let (master, ca) = (servers.master_url().to_owned(), servers.certificate().to_owned());
+        let config = Config::new(mountpoint.clone(), master, ca);
+        let running = start(Config { is_native: true, ..config }).await.unwrap();
         self.mounts.push((mountpoint.clone(), Some(running)));
         mountpoint
     }

@@ -1,8 +1,8 @@
 //! The client: mounts a file system whose contents and attributes are on servers.
 //!
-//! [`classic`] is the homework's way to keep files: [`fuse`] converts the kernel's requests for a
-//! [`vfs`], and [`mount`] has the mountpoint. [`native`] is the file system that is to take its
-//! place, for those who ask for it. Both go over [`calls`].
+//! [`fuse`] converts the kernel's requests for a [`vfs`], and [`mount`] has the mountpoint. There
+//! are two such file systems: [`classic`] is the homework's way to keep files, [`native`] the one
+//! that is to take its place, for those who ask for it. Both go over [`calls`].
 
 pub mod calls;
 pub mod classic;
@@ -12,7 +12,6 @@ pub mod native;
 pub mod vfs;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, FsError, Result};
@@ -24,7 +23,8 @@ use crate::types::ServerUrl;
 
 use classic::{HtProxy, Layout, Memory};
 use mount::Mounted;
-use vfs::Vfs as _;
+use native::attached::Attached;
+use vfs::Vfs;
 
 /// Time between two attempts to find the master.
 const ATTEMPT_PERIOD: Duration = Duration::from_millis(200);
@@ -76,21 +76,38 @@ impl Config {
 /// A client that has mounted.
 #[derive(Debug)]
 pub struct Running {
-    mountpoint: PathBuf,
-    kind: Kind,
+    mounted: Mounted,
+    files: Files,
 }
 
+/// The file system behind a mount.
 #[derive(Debug)]
-enum Kind {
-    Classic { memory: Arc<Memory<RpcClient>>, mounted: Mounted },
-    Native(native::start::Running),
+enum Files {
+    Classic(Memory<RpcClient>),
+    Native(Attached),
+}
+
+impl Files {
+    async fn store_all(&self) -> Result<()> {
+        match self {
+            Self::Classic(memory) => memory.store_all().await,
+            Self::Native(attached) => attached.store_all().await,
+        }
+    }
+
+    async fn detach(self) {
+        match self {
+            Self::Classic(_) => {}
+            Self::Native(attached) => attached.detach().await,
+        }
+    }
 }
 
 impl Running {
     /// Where it has mounted.
     #[must_use]
     pub fn mountpoint(&self) -> &std::path::Path {
-        &self.mountpoint
+        self.mounted.mountpoint()
     }
 
     /// Returns when somebody else has unmounted it.
@@ -98,13 +115,7 @@ impl Running {
     /// # Errors
     /// What went wrong between the kernel and this process, if that is why.
     pub async fn ended(&mut self) -> Result<()> {
-        match &mut self.kind {
-            Kind::Classic { mounted, .. } => mounted.ended().await,
-            Kind::Native(running) => {
-                running.ended().await;
-                Ok(())
-            }
-        }
+        self.mounted.ended().await
     }
 
     /// Stores what is only here, as far as the servers are quick about it, and unmounts.
@@ -112,13 +123,11 @@ impl Running {
     /// # Errors
     /// `Io` if something could not be stored; the mount is gone all the same.
     pub async fn stop(self) -> Result<()> {
-        let (memory, mounted) = match self.kind {
-            Kind::Classic { memory, mounted } => (memory, mounted),
-            Kind::Native(running) => return running.stop().await,
-        };
         let limit = limits::STORE_ON_STOP_TIMEOUT;
-        let stored = tokio::time::timeout(limit, memory.store_all()).await;
-        mounted.unmount().await?;
+        let stored = tokio::time::timeout(limit, self.files.store_all()).await;
+        let unmounted = self.mounted.unmount().await;
+        self.files.detach().await;
+        unmounted?;
         stored.unwrap_or_else(|_| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
@@ -138,33 +147,44 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
-    if config.is_native {
-        return start_native(config, client, &master).await;
-    }
-    let memory = Arc::new(wait_for_servers(&config, &client, master.as_str()).await?);
-    let mounted =
-        Mounted::new(memory.clone(), &config.mountpoint, master.as_str(), config.allows_other)
-            .await?;
-    let mountpoint = mounted.mountpoint().to_path_buf();
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
-    Ok(Running { mountpoint, kind: Kind::Classic { memory, mounted } })
+    let running = match config.is_native {
+        true => start_native(&config, client, &master).await?,
+        false => start_classic(&config, client, &master).await?,
+    };
+    let (mountpoint, is_native) = (running.mountpoint().display(), config.is_native);
+    tracing::info!(%master, %mountpoint, is_native, "mounted");
+    Ok(running)
 }
 
-async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
-    if !wait_for_master(&config, &client, master.as_str()).await? {
+async fn start_classic(config: &Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    let memory = wait_for_servers(config, &client, master.as_str()).await?;
+    let mounted = mount(memory.clone(), config, master).await?;
+    Ok(Running { mounted, files: Files::Classic(memory) })
+}
+
+async fn start_native(config: &Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    if !wait_for_master(config, &client, master.as_str()).await? {
         let message = format!("{master} has no native file system; mount without --native");
         return Err(FsError::new(ErrorKind::Unsupported, message));
     }
-    let mountpoint = config.mountpoint;
-    let native = native::start::Config {
-        mountpoint: mountpoint.clone(),
-        master: master.as_str().to_owned(),
+    let name = format!("{} (process {})", config.mountpoint.display(), std::process::id());
+    let attached = Attached::new(client, master.as_str(), &name).await?;
+    match mount(attached.fs(), config, master).await {
+        Ok(mounted) => Ok(Running { mounted, files: Files::Native(attached) }),
+        Err(error) => {
+            attached.detach().await;
+            Err(error)
+        }
+    }
+}
+
+async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mounted> {
+    let options = fuse::Options {
+        source: master.as_str().to_owned(),
         timeout: config.timeout,
         allows_other: config.allows_other,
     };
-    let running = native::start::start(client, native).await?;
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted, native");
-    Ok(Running { mountpoint, kind: Kind::Native(running) })
+    Mounted::new(vfs, &config.mountpoint, options).await
 }
 
 /// Waits for the master, and answers whether it has a native file system.
@@ -172,7 +192,7 @@ async fn wait_for_master(config: &Config, client: &RpcClient, master: &str) -> R
     let deadline = Instant::now() + config.patience;
     let mut is_announced = false;
     loop {
-        let error = match native::start::is_native(client, master).await {
+        let error = match native::attached::is_native(client, master).await {
             Ok(is_native) => return Ok(is_native),
             Err(error) => FsError::from(error),
         };

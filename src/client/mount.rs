@@ -6,13 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 use tokio::sync::oneshot;
 
-use crate::client::fuse::{Adapter, mount_session};
+use crate::client::fuse::{Options, mount_session};
 use crate::client::vfs::Vfs;
 use crate::error::{ErrorKind, FsError, Result};
 
@@ -32,20 +31,14 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts a file system, whose name among the mounts is `source`.
+    /// Mounts a file system.
     ///
     /// # Errors
     /// Says what is wrong with the mountpoint, or with FUSE, and what to do.
-    pub async fn new<V: Vfs>(
-        vfs: Arc<V>,
-        mountpoint: &Path,
-        source: &str,
-        allows_other: bool,
-    ) -> Result<Self> {
+    pub async fn new<V: Vfs>(vfs: V, mountpoint: &Path, options: Options) -> Result<Self> {
         let mountpoint = check_in_time(mountpoint).await?;
-        let adapter = Adapter::new(vfs, tokio::runtime::Handle::current());
-        let (source, at) = (source.to_owned(), mountpoint.clone());
-        let mount = move || mount_session(adapter, &at, &source, allows_other);
+        let (runtime, at) = (tokio::runtime::Handle::current(), mountpoint.clone());
+        let mount = move || mount_session(vfs, &at, options, runtime);
         let serve = tokio::task::spawn_blocking(mount)
             .await
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?

@@ -6,34 +6,42 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
-use super::convert::{file_attr, file_type};
-use crate::client::vfs::{Handle, StatFs};
-use crate::types::{Attr, Cookie, DirPage, FileKind};
+use super::convert::{absent, file_attr, file_type, lock_kind, open_flags};
+use crate::client::vfs::{Handle, Listing, Opened};
+use crate::limits;
+use crate::proto::fs::StatFs;
+use crate::proto::session::{Lock, LockKind};
+use crate::types::{Attr, Cookie, Ino};
 
-/// The kernel is to ask again each time.
-const NO_TIME: Duration = Duration::ZERO;
+/// `statfs` counts room in these units, in bytes.
+const STATFS_BLOCK: u32 = 4096;
 
-/// A reply to a request, which must be used once.
+/// Inodes that `statfs` says are free: there is no limit.
+const FREE_INODES: u64 = u32::MAX as u64;
+
+/// A reply to a request, which must be used once. The kernel may use what it says of names and
+/// attributes for `ttl`.
 pub(super) trait Answer<T>: Send + 'static {
     /// Answers with what was asked for.
-    fn answer(self, done: T);
+    fn answer(self, done: T, ttl: Duration);
 
     /// Answers with an error.
-    fn refuse(self, errno: Errno);
+    fn refuse(self, errno: Errno, ttl: Duration);
 }
 
 macro_rules! answer {
-    ($($reply:ident, $type:ty: |$self:ident, $done:pat_param| $answer:expr;)*) => {
+    ($($reply:ident, $type:ty: |$self:ident, $done:pat_param, $ttl:pat_param| $answer:expr;)*) => {
         $(impl Answer<$type> for $reply {
-            fn answer($self, $done: $type) {
+            fn answer($self, $done: $type, $ttl: Duration) {
                 $answer;
             }
 
-            fn refuse(self, errno: Errno) {
+            fn refuse(self, errno: Errno, _: Duration) {
                 self.error(errno);
             }
         })*
@@ -41,29 +49,38 @@ macro_rules! answer {
 }
 
 answer! {
-    ReplyEmpty, (): |self, ()| self.ok();
-    ReplyAttr, Attr: |self, attr| self.attr(&NO_TIME, &file_attr(&attr));
-    ReplyEntry, Attr: |self, attr| {
-        self.entry(&NO_TIME, &file_attr(&attr), Generation(attr.generation.into()))
+    ReplyEmpty, (): |self, (), _| self.ok();
+    ReplyAttr, Attr: |self, attr, ttl| self.attr(&ttl, &file_attr(&attr));
+    ReplyEntry, Attr: |self, attr, ttl| self.entry(&ttl, &file_attr(&attr), generation(&attr));
+    ReplyOpen, Handle: |self, handle, _| self.opened(FileHandle(handle.0), FopenFlags::empty());
+    ReplyOpen, Opened: |self, opened, _| {
+        self.opened(FileHandle(opened.handle.0), open_flags(opened.pages))
     };
-    ReplyOpen, Handle: |self, handle| self.opened(FileHandle(handle.0), FopenFlags::empty());
-    ReplyCreate, (Attr, Handle): |self, (attr, handle)| {
-        let generation = Generation(attr.generation.into());
-        let (handle, flags) = (FileHandle(handle.0), FopenFlags::empty());
-        self.created(&NO_TIME, &file_attr(&attr), generation, handle, flags)
+    ReplyCreate, (Attr, Opened): |self, (attr, opened), ttl| {
+        let (attr, generation) = (file_attr(&attr), generation(&attr));
+        let (handle, flags) = (FileHandle(opened.handle.0), open_flags(opened.pages));
+        self.created(&ttl, &attr, generation, handle, flags)
     };
-    ReplyData, Bytes: |self, data| self.data(&data);
-    ReplyWrite, u32: |self, size| self.written(size);
-    ReplyDirectory, Listing: |self, listing| fill(self, listing);
-    ReplyStatfs, StatFs: |self, fs| {
-        let (size, free) = (fs.block_size, fs.free_blocks);
-        self.statfs(fs.blocks, free, free, fs.files, fs.files, size, fs.name_size_max, size)
+    ReplyData, Bytes: |self, data, _| self.data(&data);
+    ReplyWrite, u32: |self, size, _| self.written(size);
+    ReplyDirectory, Page: |self, page, _| fill(self, &page);
+    ReplyDirectoryPlus, (Attr, Page): |self, (here, page), ttl| fill_plus(self, &here, &page, ttl);
+    ReplyStatfs, StatFs: |self, room, _| {
+        let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK);
+        let (total, free) = (blocks(room.total), blocks(room.free));
+        let (inodes, block) = (room.inodes + FREE_INODES, STATFS_BLOCK);
+        let name_max = u32::try_from(limits::NAME_SIZE_MAX).unwrap_or(u32::MAX);
+        self.statfs(total, free, free, inodes, FREE_INODES, block, name_max, block)
     };
     // A caller asks with size 0 how much room the answer takes.
-    ReplyXattr, Bounded: |self, bounded| match u32::try_from(bounded.answer.len()) {
+    ReplyXattr, Bounded: |self, bounded, _| match u32::try_from(bounded.answer.len()) {
         Ok(length) if bounded.room == 0 => self.size(length),
         Ok(length) if length <= bounded.room => self.data(&bounded.answer),
         _ => self.error(Errno::ERANGE),
+    };
+    ReplyLock, Option<Lock>: |self, lock, _| match lock {
+        Some(lock) => self.locked(lock.start, lock.end, lock_kind(lock.kind), lock.pid),
+        None => self.locked(0, 0, lock_kind(LockKind::Unlock), 0),
     };
 }
 
@@ -73,25 +90,81 @@ pub(super) struct Bounded {
     pub(super) answer: Bytes,
 }
 
-/// Entries behind an offset of a directory.
-pub(super) struct Listing {
-    pub(super) ino: INodeNo,
-    pub(super) offset: u64,
-    pub(super) page: DirPage,
+/// The reply to a lookup, which may be that there is nothing, for some time.
+pub(super) struct LookupReply(pub(super) ReplyEntry);
+
+impl Answer<Attr> for LookupReply {
+    fn answer(self, attr: Attr, ttl: Duration) {
+        self.0.answer(attr, ttl);
+    }
+
+    fn refuse(self, errno: Errno, ttl: Duration) {
+        if errno == Errno::ENOENT && !ttl.is_zero() {
+            self.0.entry(&ttl, &absent(), Generation(0));
+        } else {
+            self.0.error(errno);
+        }
+    }
+}
+
+impl Answer<u64> for ReplyLseek {
+    fn answer(self, offset: u64, _: Duration) {
+        self.offset(offset.cast_signed());
+    }
+
+    fn refuse(self, errno: Errno, _: Duration) {
+        // The kernel then looks by itself, at a file without holes.
+        self.error(if errno == Errno::EOPNOTSUPP { Errno::ENOSYS } else { errno });
+    }
+}
+
+fn generation(attr: &Attr) -> Generation {
+    Generation(attr.generation.into())
+}
+
+/// Entries behind a cookie of a directory.
+pub(super) struct Page {
+    pub(super) ino: Ino,
+    pub(super) after: Cookie,
+    pub(super) listing: Listing,
+}
+
+impl Page {
+    /// `.` and `..`, as far as they are due.
+    fn dots(&self) -> impl Iterator<Item = (Cookie, Ino, &'static str)> {
+        let dots = [(Cookie::DOT, self.ino, "."), (Cookie::DOT_DOT, self.listing.parent, "..")];
+        let after = self.after;
+        dots.into_iter().filter(move |(cookie, _, _)| *cookie > after)
+    }
 }
 
 /// As many entries as there is room for.
-fn fill(mut reply: ReplyDirectory, listing: Listing) {
-    let Listing { ino, offset, page } = listing;
-    let dots = [(Cookie::DOT, ino, "."), (Cookie::DOT_DOT, INodeNo(page.parent.0), "..")];
+fn fill(mut reply: ReplyDirectory, page: &Page) {
     let mut is_full = false;
-    for (cookie, ino, name) in dots {
-        let is_due = cookie.0 > offset;
-        is_full |= is_due && reply.add(ino, cookie.0, file_type(FileKind::Directory), name);
+    for (cookie, ino, name) in page.dots() {
+        is_full = is_full || reply.add(INodeNo(ino.0), cookie.0, FileType::Directory, name);
     }
-    for entry in page.entries {
+    for entry in &page.listing.entries {
         let (name, kind) = (OsStr::from_bytes(entry.name.as_bytes()), file_type(entry.kind));
         is_full = is_full || reply.add(INodeNo(entry.ino.0), entry.cookie.0, kind, name);
+    }
+    reply.ok();
+}
+
+/// As [`fill`], with attributes: each entry is a lookup of the kernel's.
+fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, ttl: Duration) {
+    let mut is_full = false;
+    for (cookie, ino, name) in page.dots() {
+        // The kernel takes only number and kind of these two (`fuse_direntplus_link`).
+        let mut attr = file_attr(here);
+        attr.ino = INodeNo(ino.0);
+        is_full = is_full || reply.add(attr.ino, cookie.0, name, &ttl, &attr, generation(here));
+    }
+    for entry in &page.listing.entries {
+        let Some(attr) = &entry.attr else { continue };
+        let name = OsStr::from_bytes(entry.name.as_bytes());
+        let (ino, found) = (INodeNo(entry.ino.0), file_attr(attr));
+        is_full = is_full || reply.add(ino, entry.cookie.0, name, &ttl, &found, generation(attr));
     }
     reply.ok();
 }

@@ -6,15 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use fuser::{
-    Config, FileAttr, FileHandle, FileType, INodeNo, MountOption, RenameFlags, Request, SessionACL,
-    TimeOrNow,
+    Config, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, MountOption, RenameFlags,
+    SessionACL, TimeOrNow,
 };
 
-use crate::client::vfs::{Handle, OpenMode};
+use crate::client::vfs::{Handle, KernelPolicy, Pages};
 use crate::error::{ErrorKind, FsError, Result};
-use crate::types::{
-    Attr, Credentials, FileKind, FileTime, Ino, Name, RenameMode, SetTime, XattrMode,
-};
+use crate::proto::session::{Lock, LockKind};
+use crate::types::{Attr, FileKind, FileTime, Ino, Name, RenameMode, SetTime, XattrMode};
+
+/// Preferred size of reads and writes, in bytes.
+const BLOCK_SIZE: u32 = 128 << 10;
+
+/// Threads that take requests from the kernel. None of them waits for a server.
+const THREADS: usize = 2;
 
 /// Logs an error that goes to a program: once, and as loudly as it deserves. Many errors are how
 /// programs find out how things are.
@@ -30,13 +35,33 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         | ErrorKind::NotPermitted
         | ErrorKind::InvalidArgument
         | ErrorKind::NameTooLong
+        | ErrorKind::TooManyLinks
+        | ErrorKind::SymlinkLoop
+        | ErrorKind::FileTooLarge
         | ErrorKind::NoAttribute
         | ErrorKind::BufferTooSmall
+        | ErrorKind::TooBig
+        | ErrorKind::CrossDevice
+        | ErrorKind::BadHandle
+        | ErrorKind::NoSuchOffset
         | ErrorKind::Unsupported
+        | ErrorKind::WouldBlock
+        | ErrorKind::Deadlock
         | ErrorKind::Interrupted => {
             tracing::debug!("{operation} (inode {ino}) {name}: {error}");
         }
-        _ => tracing::warn!("{operation} (inode {ino}) {name}: {error}"),
+        ErrorKind::NoSpace
+        | ErrorKind::Busy
+        | ErrorKind::Stale
+        | ErrorKind::NoLocks
+        | ErrorKind::TooManyOpen
+        | ErrorKind::TimedOut
+        | ErrorKind::Unreachable
+        | ErrorKind::UnknownServer
+        | ErrorKind::Corrupt
+        | ErrorKind::Protocol
+        | ErrorKind::ReadOnly
+        | ErrorKind::Io => tracing::warn!("{operation} (inode {ino}) {name}: {error}"),
     }
 }
 
@@ -54,16 +79,6 @@ pub(super) fn name(name: &OsStr) -> Result<Name> {
 
 pub(super) fn bytes(name: &OsStr) -> Bytes {
     Bytes::copy_from_slice(name.as_bytes())
-}
-
-/// The kernel has taken the umask off already.
-pub(super) fn who(request: &Request) -> Credentials {
-    Credentials { uid: request.uid(), gid: request.gid(), groups: Vec::new(), umask: 0 }
-}
-
-pub(super) fn open_mode(flags: i32) -> OpenMode {
-    let has = |flag| flags & flag != 0;
-    OpenMode { is_exclusive: has(libc::O_EXCL), truncates: has(libc::O_TRUNC) }
 }
 
 pub(super) fn set_time(time: Option<TimeOrNow>) -> SetTime {
@@ -96,12 +111,33 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
         ctime: system_time(attr.ctime),
         crtime: system_time(attr.btime),
         kind: file_type(attr.kind),
-        perm: u16::try_from(attr.mode).unwrap_or(0),
+        perm: u16::try_from(attr.mode & 0o7777).unwrap_or(0),
         nlink: attr.nlink,
         uid: attr.uid,
         gid: attr.gid,
         rdev: attr.rdev,
-        blksize: 4096,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+/// What the kernel keeps of a name that is not there.
+pub(super) fn absent() -> FileAttr {
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: BLOCK_SIZE,
         flags: 0,
     }
 }
@@ -139,20 +175,48 @@ pub(super) fn xattr_mode(flags: i32) -> Result<XattrMode> {
     }
 }
 
-/// How the kernel is to mount: it checks permissions, and trusts no set-id bit or device that it
-/// finds.
-#[must_use]
-pub(super) fn mount_options(source: &str, allows_other: bool) -> Config {
+/// A lock as the kernel describes it: `kind` is one of `F_RDLCK`, `F_WRLCK`, `F_UNLCK`.
+pub(super) fn lock(owner: u64, (start, end): (u64, u64), kind: i32, pid: u32) -> Result<Lock> {
+    let kind = match i16::try_from(kind).map(i32::from) {
+        Ok(libc::F_RDLCK) => LockKind::Read,
+        Ok(libc::F_WRLCK) => LockKind::Write,
+        Ok(libc::F_UNLCK) => LockKind::Unlock,
+        _ => return Err(FsError::new(ErrorKind::InvalidArgument, "there is no such lock")),
+    };
+    Ok(Lock { owner, is_flock: false, kind, start, end, pid })
+}
+
+pub(super) fn lock_kind(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Read => libc::F_RDLCK,
+        LockKind::Write => libc::F_WRLCK,
+        LockKind::Unlock => libc::F_UNLCK,
+    }
+}
+
+pub(super) fn open_flags(pages: Pages) -> FopenFlags {
+    match pages {
+        Pages::Drop => FopenFlags::empty(),
+        Pages::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+        Pages::Bypass => FopenFlags::FOPEN_DIRECT_IO,
+    }
+}
+
+/// How the kernel is to mount: it checks permissions. Set-id bits and devices are trusted if the
+/// file system knows them and the superuser mounts it.
+pub(super) fn mount_options(source: String, allows_other: bool, policy: KernelPolicy) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName(source.to_owned()),
+        MountOption::FSName(source),
         MountOption::Subtype("htfs".to_owned()),
         MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-        MountOption::NoAtime,
     ];
+    config.mount_options.extend(match policy.is_posix {
+        true if rustix::process::geteuid().is_root() => vec![MountOption::Dev, MountOption::Suid],
+        true => Vec::new(),
+        false => vec![MountOption::NoSuid, MountOption::NoDev, MountOption::NoAtime],
+    });
     config.acl = if allows_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(2);
+    config.n_threads = Some(THREADS);
     config
 }

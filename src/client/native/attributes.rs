@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::data::{ChunkChange, Cluster};
 use super::fs::NativeFs;
-use super::inodes::Handle;
+use crate::client::vfs::Handle;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::chunk_index;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    CheckAccess, ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes,
-    SetXattr, StatFileSystem, StatFs, Written,
+    ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes, SetXattr,
+    StatFileSystem, StatFs, Written,
 };
 use crate::types::{Access, Attr, Credentials, Ino, SetAttr, XattrMode};
 
@@ -126,15 +126,6 @@ impl<C: Cluster> NativeFs<C> {
         if let Err(error) = self.extend(&inode, written, vec![chunk], who).await {
             tracing::debug!(%ino, "the master was not told of a cut: {error}");
         }
-    }
-
-    /// Whether somebody may do something with an inode.
-    ///
-    /// # Errors
-    /// `AccessDenied` if not.
-    pub async fn access(&self, ino: Ino, wanted: Access, who: &Credentials) -> Result<()> {
-        let call = CheckAccess { ino, wanted: Packed(wanted), who: Packed(who.clone()) };
-        self.cluster.ask(call).await.map(|_| ())
     }
 
     /// The value of an extended attribute.

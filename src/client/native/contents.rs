@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
-use super::inodes::{Handle, OpenFile};
+use super::inodes::OpenFile;
+use crate::client::vfs::Handle;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;
@@ -28,8 +29,7 @@ impl<C: Cluster> NativeFs<C> {
         self.read_inode(&file.inode, offset, u64::from(length)).await
     }
 
-    /// Writes all of `data`, at `offset` or, if the handle appends, at the end of the file; answers
-    /// where.
+    /// Writes all of `data`, at `offset` or, if it `appends`, at the end of the file; answers where.
     ///
     /// # Errors
     /// `BadHandle`; `FileTooLarge`; an error that an earlier write met after it returned.
@@ -38,6 +38,7 @@ impl<C: Cluster> NativeFs<C> {
         handle: Handle,
         offset: u64,
         data: Bytes,
+        appends: bool,
         who: &Credentials,
     ) -> Result<u64> {
         let file = self.inodes.file(handle)?;
@@ -48,7 +49,7 @@ impl<C: Cluster> NativeFs<C> {
         if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
             return Err(too_large());
         }
-        let offset = match file.appends {
+        let offset = match appends {
             true => self.append(&file, length, who).await?,
             false => offset,
         };
@@ -62,7 +63,7 @@ impl<C: Cluster> NativeFs<C> {
         };
         if file.is_sync {
             self.sync_inode(&file.inode).await?;
-        } else if file.appends {
+        } else if appends {
             // Others read zeros where room was made, until the bytes are there.
             self.flush_inode(&file.inode).await?;
         } else if self.dirty_byte_count() > limits::DIRTY_MAX {

@@ -6,64 +6,22 @@ use std::sync::atomic::Ordering;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
-use super::inodes::Handle;
+use crate::client::vfs::{Handle, OpenFlags, Opened, Pages};
 use crate::error::Result;
 use crate::proto::Packed;
-use crate::proto::fs::{Create, Open, OpenMode, Opened};
+use crate::proto::fs::{self, Create, Open, OpenMode};
 use crate::types::{Access, Attr, Credentials, FileKind, Ino, Name};
-
-/// How a file is opened, from the flags of `open(2)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OpenFlags(pub i32);
-
-impl OpenFlags {
-    fn has(self, flag: i32) -> bool {
-        self.0 & flag == flag
-    }
-
-    /// What the handle may be used for.
-    #[must_use]
-    pub fn access(self) -> Access {
-        match self.0 & libc::O_ACCMODE {
-            libc::O_RDONLY => Access::READ,
-            libc::O_WRONLY => Access::WRITE,
-            _ => Access::READ.and(Access::WRITE),
-        }
-    }
-
-    /// Whether writes go to the end of the file.
-    #[must_use]
-    pub fn appends(self) -> bool {
-        self.has(libc::O_APPEND)
-    }
-
-    fn is_sync(self) -> bool {
-        // O_SYNC contains O_DSYNC; the bytes and the size are what both ask for.
-        self.has(libc::O_DSYNC)
-    }
-
-    /// The mode for the master. `executes` is for a file that the kernel opens to execute it.
-    fn mode(self, executes: bool) -> OpenMode {
-        OpenMode {
-            access: if executes { Access::EXECUTE } else { self.access() },
-            is_truncating: self.has(libc::O_TRUNC),
-            is_exclusive: self.has(libc::O_CREAT | libc::O_EXCL),
-        }
-    }
-}
 
 /// `FMODE_EXEC` of the kernel, which it passes on in the flags of an `open` by `execve`.
 const FLAG_EXECUTE: i32 = 0x20;
 
-/// An opened file, for the kernel.
-#[derive(Clone, Debug)]
-pub struct OpenReply {
-    /// The handle.
-    pub handle: Handle,
-    /// The file's attributes.
-    pub attr: Attr,
-    /// Whether the pages that the kernel has of the file are still right.
-    pub keeps_pages: bool,
+/// The mode for the master. `executes` is for a file that the kernel opens to execute it.
+fn open_mode(flags: OpenFlags, executes: bool) -> OpenMode {
+    OpenMode {
+        access: if executes { Access::EXECUTE } else { flags.access() },
+        is_truncating: flags.truncates(),
+        is_exclusive: flags.is_exclusive(),
+    }
 }
 
 impl<C: Cluster> NativeFs<C> {
@@ -77,7 +35,7 @@ impl<C: Cluster> NativeFs<C> {
         ino: Ino,
         flags: OpenFlags,
         who: &Credentials,
-    ) -> Result<OpenReply> {
+    ) -> Result<Opened> {
         if let Some(inode) = self.inodes.get(ino) {
             // What was written through another handle counts for the one to come.
             self.flush_inode(&inode).await?;
@@ -85,14 +43,14 @@ impl<C: Cluster> NativeFs<C> {
         let executes = flags.has(FLAG_EXECUTE);
         let call = Open {
             ino,
-            mode: Packed(flags.mode(executes)),
+            mode: Packed(open_mode(flags, executes)),
             who: Packed(who.clone()),
             session: self.session.id(),
         };
         let fence = self.cache.fence(ino);
         let Packed(opened) = self.cluster.ask(call).await?;
         self.cache.put_attr(&opened.attr, fence);
-        self.begin(opened, flags)
+        self.begin(opened, flags).map(|(_, opened)| opened)
     }
 
     /// Opens a file by name and makes it if it is not there.
@@ -106,12 +64,12 @@ impl<C: Cluster> NativeFs<C> {
         mode: u32,
         flags: OpenFlags,
         who: &Credentials,
-    ) -> Result<OpenReply> {
+    ) -> Result<(Attr, Opened)> {
         let call = Create {
             parent,
             name: name.clone(),
             mode,
-            open: Packed(flags.mode(false)),
+            open: Packed(open_mode(flags, false)),
             who: Packed(who.clone()),
             session: self.session.id(),
         };
@@ -121,20 +79,28 @@ impl<C: Cluster> NativeFs<C> {
         self.begin(opened, flags)
     }
 
-    fn begin(self: &Arc<Self>, opened: Opened, flags: OpenFlags) -> Result<OpenReply> {
-        let Opened { attr, is_new, layout } = opened;
+    fn begin(self: &Arc<Self>, opened: fs::Opened, flags: OpenFlags) -> Result<(Attr, Opened)> {
+        let fs::Opened { attr, is_new, layout } = opened;
         self.session.note_opened();
         let access = if flags.has(FLAG_EXECUTE) { Access::READ } else { flags.access() };
-        let (handle, inode) =
-            self.inodes.open(attr.clone(), access, flags.appends(), flags.is_sync())?;
+        // O_SYNC contains O_DSYNC; the bytes and the size are what both ask for.
+        let is_sync = flags.has(libc::O_DSYNC);
+        let (handle, inode) = self.inodes.open(attr.clone(), access, is_sync)?;
         {
             let mut state = inode.state();
             state.is_stale = false;
             Self::note_attr(&mut state, attr.clone());
             state.layout.learn_opened(attr.size, layout);
         }
-        let keeps_pages = self.cache.swap_pages(attr.ino, attr.data_version) && !is_new;
-        Ok(OpenReply { handle, attr, keeps_pages })
+        let is_right = self.cache.swap_pages(attr.ino, attr.data_version) && !is_new;
+        let pages = match is_right {
+            // The kernel would put appended bytes into its pages where it believes the end to be;
+            // only the master knows.
+            _ if flags.appends() => Pages::Bypass,
+            true => Pages::Keep,
+            false => Pages::Drop,
+        };
+        Ok((attr, Opened { handle, pages }))
     }
 
     /// A descriptor of the handle is closed: what was written is where others see it. The locks of

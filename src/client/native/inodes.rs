@@ -6,20 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use super::inode::Inode;
 use super::lock;
+use crate::client::vfs::Handle;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::types::{Access, Attr, Cookie, DirEntry, Ino};
-
-/// An open file or directory. The number is never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Handle(pub u64);
 
 /// A handle of a file.
 pub(super) struct OpenFile {
     pub(super) inode: Arc<Inode>,
     pub(super) access: Access,
-    /// Writes go to the end of the file (`O_APPEND`).
-    pub(super) appends: bool,
     /// Writes are on the disk when they return (`O_SYNC`, `O_DSYNC`).
     pub(super) is_sync: bool,
     /// Failures of the inode that this handle has told of.
@@ -50,12 +45,12 @@ impl OpenFile {
 /// A handle of a directory: the listing under way.
 pub(super) struct OpenDir {
     pub(super) ino: Ino,
-    pub(super) listing: tokio::sync::Mutex<Listing>,
+    pub(super) last_page: tokio::sync::Mutex<LastPage>,
 }
 
 /// A page of a directory and where it ends.
 #[derive(Default)]
-pub(super) struct Listing {
+pub(super) struct LastPage {
     pub(super) parent: Option<Ino>,
     pub(super) until: Option<Cookie>,
     /// The place that `entries` are behind.
@@ -98,7 +93,6 @@ impl Inodes {
         &self,
         attr: Attr,
         access: Access,
-        appends: bool,
         is_sync: bool,
     ) -> Result<(Handle, Arc<Inode>)> {
         let mut table = lock(&self.table);
@@ -113,7 +107,7 @@ impl Inodes {
             state.handles += 1;
             AtomicU64::new(state.failures)
         };
-        let file = OpenFile { inode: Arc::clone(&inode), access, appends, is_sync, failures_told };
+        let file = OpenFile { inode: Arc::clone(&inode), access, is_sync, failures_told };
         table.files.insert(handle, Arc::new(file));
         Ok((handle, inode))
     }
@@ -147,7 +141,7 @@ impl Inodes {
     pub(super) fn open_directory(&self, ino: Ino) -> Result<Handle> {
         let mut table = lock(&self.table);
         let handle = table.next_handle()?;
-        let directory = OpenDir { ino, listing: tokio::sync::Mutex::default() };
+        let directory = OpenDir { ino, last_page: tokio::sync::Mutex::default() };
         table.directories.insert(handle, Arc::new(directory));
         Ok(handle)
     }

@@ -1,15 +1,16 @@
 //! The native client: a mount of the whole tree, coherent with all others.
 //!
-//! [`fs::NativeFs`] is the file system in the words of the kernel, without FUSE's types; `names`,
-//! `attributes`, `handles`, `contents`, `ranges` and `locks` hold its operations by theme, `fuse`
-//! converts arguments and replies. Below it are two narrow interfaces, [`meta::Meta`] to the master
-//! and [`data::ChunkIo`] to the chunk servers, and [`remote`], which does both over the network.
+//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `contents`, `ranges` and
+//! `locks` hold its operations by theme, and `vfs` offers them in the words of the kernel. Below it
+//! are two narrow interfaces, [`meta::Meta`] to the master and [`data::ChunkIo`] to the chunk
+//! servers, and [`remote`], which does both over the network. [`attached`] is one at work.
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
 //! what other clients do.
 
+pub mod attached;
 mod attributes;
 mod cache;
 mod clean;
@@ -17,7 +18,6 @@ mod contents;
 pub mod data;
 pub mod dirty;
 pub mod fs;
-pub mod fuse;
 mod handles;
 mod inode;
 mod inodes;
@@ -29,15 +29,12 @@ mod ranges;
 mod reader;
 pub mod remote;
 mod session;
-pub mod start;
+mod vfs;
 mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use fs::NativeFs;
-pub use handles::{OpenFlags, OpenReply};
-pub use inodes::Handle;
-pub use session::{Notify, Silent};
 
 /// Locks state that stays whole even if somebody panicked with the lock held: every change under
 /// these locks is a single step.

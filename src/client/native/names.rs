@@ -5,14 +5,15 @@ use bytes::Bytes;
 use super::cache::Fence;
 use super::data::Cluster;
 use super::fs::NativeFs;
-use super::inodes::{Handle, Listing};
+use super::inodes::LastPage;
+use crate::client::vfs::{Handle, Listing, Node};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{
     Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadDir, ReadLink, RemoveDir, Rename, Unlink,
 };
-use crate::types::{Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode};
+use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode};
 
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of what a name stands for.
@@ -91,9 +92,10 @@ impl<C: Cluster> NativeFs<C> {
         &self,
         parent: Ino,
         name: &Name,
-        (kind, mode, rdev): (FileKind, u32, u32),
+        node: Node,
         who: &Credentials,
     ) -> Result<Attr> {
+        let Node { kind, mode, rdev } = node;
         let (who, kind) = (Packed(who.clone()), Packed(kind));
         let fence = self.cache.fence(parent);
         let session = self.session.id();
@@ -204,8 +206,8 @@ impl<C: Cluster> NativeFs<C> {
         renamed.map(|_| ())
     }
 
-    /// Entries of an open directory behind `after`, with their attributes if asked for, and what
-    /// `..` stands for. None at the end. A listing that starts anew shows what is new.
+    /// Entries of an open directory behind `after`, with their attributes if asked for. A listing
+    /// that starts anew shows what is new.
     ///
     /// # Errors
     /// Those of the master.
@@ -215,31 +217,34 @@ impl<C: Cluster> NativeFs<C> {
         after: Cookie,
         with_attributes: bool,
         who: &Credentials,
-    ) -> Result<(Ino, Vec<DirEntry>)> {
+    ) -> Result<Listing> {
         let directory = self.inodes.directory(handle)?;
-        let mut listing = directory.listing.lock().await;
+        let mut page = directory.last_page.lock().await;
         let is_start = after < Cookie::FIRST;
         if is_start {
-            *listing = Listing::default();
+            *page = LastPage::default();
         }
-        let position = listing.entries.iter().position(|entry| entry.cookie > after);
+        let position = page.entries.iter().position(|entry| entry.cookie > after);
         let is_known =
-            !is_start && listing.after <= after && (listing.has_attributes || !with_attributes);
-        match (position, listing.parent) {
+            !is_start && page.after <= after && (page.has_attributes || !with_attributes);
+        match (position, page.parent) {
             (Some(position), Some(parent)) if is_known => {
-                return Ok((parent, listing.entries[position..].to_vec()));
+                return Ok(Listing { parent, entries: page.entries[position..].to_vec() });
             }
-            (None, Some(parent)) if is_known && listing.is_last => return Ok((parent, Vec::new())),
+            (None, Some(parent)) if is_known && page.is_last => {
+                return Ok(Listing { parent, entries: Vec::new() });
+            }
             _ => {}
         }
-        self.next_page(directory.ino, &mut listing, after, with_attributes, who).await?;
-        Ok((listing.parent.unwrap_or(directory.ino), listing.entries.clone()))
+        self.next_page(directory.ino, &mut page, after, with_attributes, who).await?;
+        let parent = page.parent.unwrap_or(directory.ino);
+        Ok(Listing { parent, entries: page.entries.clone() })
     }
 
     async fn next_page(
         &self,
         ino: Ino,
-        listing: &mut Listing,
+        last: &mut LastPage,
         after: Cookie,
         with_attributes: bool,
         who: &Credentials,
@@ -248,7 +253,7 @@ impl<C: Cluster> NativeFs<C> {
         let call = ReadDir {
             ino,
             after: Packed(after),
-            until: Packed(listing.until),
+            until: Packed(last.until),
             limit: limits::LISTING_PAGE,
             with_attributes,
             who: Packed(who.clone()),
@@ -264,7 +269,7 @@ impl<C: Cluster> NativeFs<C> {
                 entry.attr = Some(self.getattr(entry.ino).await?);
             }
         }
-        *listing = Listing {
+        *last = LastPage {
             parent: Some(page.parent),
             until: Some(page.until),
             after,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::data::{ChunkChange, Cluster};
 use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
-use super::inodes::Handle;
+use crate::client::vfs::Handle;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits::{self, CHUNK_SIZE};
@@ -202,7 +202,7 @@ impl<C: Cluster> NativeFs<C> {
         let length = length.min(COPY_SIZE_MAX);
         let bytes = self.read_inode(&from.inode, source_at, length).await?;
         let copied = bytes.len() as u64;
-        self.write(target, target_at, bytes, who).await?;
+        self.write(target, target_at, bytes, false, who).await?;
         Ok(copied)
     }
 

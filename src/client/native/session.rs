@@ -15,28 +15,7 @@ use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Attach, Detach, Events, Renew, WaitEvents};
-use crate::types::{Change, Ino, Name};
-
-/// Who holds copies of names, attributes and contents besides this module: the kernel. The calls
-/// must not wait for an operation of the mount.
-pub trait Notify: Send + Sync {
-    /// What a name stands for has changed.
-    fn entry(&self, parent: Ino, name: &Name);
-    /// Attributes have changed, the contents have not.
-    fn attributes(&self, ino: Ino);
-    /// Contents and attributes have changed.
-    fn contents(&self, ino: Ino);
-}
-
-/// Tells nobody.
-#[derive(Clone, Copy, Debug)]
-pub struct Silent;
-
-impl Notify for Silent {
-    fn entry(&self, _: Ino, _: &Name) {}
-    fn attributes(&self, _: Ino) {}
-    fn contents(&self, _: Ino) {}
-}
+use crate::types::{Change, Ino};
 
 /// What is known of the session.
 pub(super) struct SessionState {

@@ -13,7 +13,7 @@ use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};
 use crate::client::classic::open_file::{OpenFile, Snapshot};
 use crate::client::classic::stat;
-use crate::client::vfs::{Handle, OpenMode};
+use crate::client::vfs::{Handle, OpenFlags};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle::Attributes;
@@ -26,7 +26,7 @@ const CONSISTENT_ATTEMPTS_MAX: u32 = 4;
 const CONSISTENT_PAUSE: Duration = Duration::from_millis(25);
 
 impl<C: Calls> Shared<C> {
-    pub(super) async fn open(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
+    pub(super) async fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Handle> {
         let own = self.open.find(ino).and_then(|file| file.own_attributes());
         let attributes = match own {
             Some(own) => own,
@@ -47,7 +47,7 @@ impl<C: Calls> Shared<C> {
         }
         let (handle, file) = self.open.open(ino, &attributes);
         file.refresh(&attributes);
-        if mode.truncates
+        if flags.truncates()
             && let Err(error) = file.set_size(0, self.form)
         {
             self.open.close(handle);
@@ -86,7 +86,7 @@ impl<C: Calls> Shared<C> {
         if let Some(handle) = handle {
             return self.resize(&*self.open.of_handle(handle)?, size).await;
         }
-        let own = self.open(ino, OpenMode::default()).await?;
+        let own = self.open(ino, OpenFlags::default()).await?;
         let result = async {
             let file = self.open.of_handle(own)?;
             self.resize(&file, size).await?;

@@ -11,7 +11,7 @@ use crate::client::classic::memory::{Shared, not_found};
 use crate::client::classic::names::Names;
 use crate::client::classic::open_file::OpenFile;
 use crate::client::classic::stat;
-use crate::client::vfs::{Handle, OpenMode};
+use crate::client::vfs::{Handle, OpenFlags};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::types::{Attr, Credentials, FileKind, Ino, Name, StoredValue};
@@ -41,18 +41,18 @@ impl<C: Calls> Shared<C> {
         parent: Ino,
         name: &Name,
         permissions: u32,
-        mode: OpenMode,
+        flags: OpenFlags,
         who: &Credentials,
     ) -> Result<(Attr, Handle)> {
         let dir = self.inodes.path(parent)?;
         let path = dir.child(name)?;
         let directory = self.directory(&dir).await?;
         if self.is_taken(&path).await? {
-            if mode.is_exclusive {
+            if flags.is_exclusive() {
                 return Err(exists(&path));
             }
             let attr = self.lookup(parent, name).await?;
-            let handle = self.open(attr.ino, mode).await?;
+            let handle = self.open(attr.ino, flags).await?;
             return Ok((self.getattr(attr.ino).await?, handle));
         }
         let attributes =

@@ -1,21 +1,27 @@
 //! Memory in the words of the kernel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::client::calls::Calls;
 use crate::client::classic::memory::Memory;
 use crate::client::classic::memory::names::Making;
-use crate::client::vfs::{Handle, OpenMode, StatFs, Vfs};
+use crate::client::vfs::{Handle, KernelPolicy, Listing, Node, OpenFlags, Opened, Pages, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
-use crate::limits;
+use crate::proto::fs::StatFs;
 use crate::types::{
-    Attr, Cookie, Credentials, DirPage, FileKind, Ino, Name, RenameMode, SetAttr, XattrMode,
+    Attr, Cookie, Credentials, FileKind, Ino, Name, RenameMode, SetAttr, XattrMode,
 };
 
 impl<C: Calls> Vfs for Memory<C> {
-    async fn lookup(&self, parent: Ino, name: Name) -> Result<Attr> {
+    /// Nobody tells of changes here, so the kernel asks each time.
+    fn policy(&self) -> KernelPolicy {
+        KernelPolicy { cache_ttl: Duration::ZERO, is_posix: false }
+    }
+
+    async fn lookup(&self, parent: Ino, name: Name, _: Credentials) -> Result<Attr> {
         self.shared.lookup(parent, &name).await
     }
 
@@ -27,22 +33,22 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.getattr(ino).await
     }
 
-    async fn setattr(&self, ino: Ino, handle: Option<Handle>, changes: SetAttr) -> Result<Attr> {
-        self.shared.setattr(ino, handle, changes).await
+    async fn setattr(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        change: SetAttr,
+        _: Credentials,
+    ) -> Result<Attr> {
+        self.shared.setattr(ino, handle, change).await
     }
 
     async fn readlink(&self, ino: Ino) -> Result<Bytes> {
         self.shared.readlink(ino).await
     }
 
-    async fn mknod(
-        &self,
-        parent: Ino,
-        name: Name,
-        kind: FileKind,
-        mode: u32,
-        who: Credentials,
-    ) -> Result<Attr> {
+    async fn mknod(&self, parent: Ino, name: Name, node: Node, who: Credentials) -> Result<Attr> {
+        let Node { kind, mode, .. } = node;
         self.shared.mknod(parent, &name, Making { kind, mode, who }).await
     }
 
@@ -61,48 +67,62 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.symlink(parent, &name, target, who).await
     }
 
-    async fn link(&self, _ino: Ino, _parent: Ino, _name: Name) -> Result<Attr> {
+    async fn link(&self, _: Ino, _: Ino, _: Name, _: Credentials) -> Result<Attr> {
         let message = "a file has one path here, and so one name";
         Err(FsError::new(ErrorKind::NotPermitted, message))
     }
 
-    async fn unlink(&self, parent: Ino, name: Name) -> Result<()> {
+    async fn unlink(&self, parent: Ino, name: Name, _: Credentials) -> Result<()> {
         self.shared.unlink(parent, &name).await
     }
 
-    async fn rmdir(&self, parent: Ino, name: Name) -> Result<()> {
+    async fn rmdir(&self, parent: Ino, name: Name, _: Credentials) -> Result<()> {
         self.shared.rmdir(parent, &name).await
     }
 
-    async fn rename(&self, from: (Ino, Name), to: (Ino, Name), mode: RenameMode) -> Result<()> {
+    async fn rename(
+        &self,
+        from: (Ino, Name),
+        to: (Ino, Name),
+        mode: RenameMode,
+        _: Credentials,
+    ) -> Result<()> {
         self.shared.rename(from, to, mode).await
     }
 
-    async fn open(&self, ino: Ino, mode: OpenMode) -> Result<Handle> {
-        self.shared.open(ino, mode).await
+    async fn open(&self, ino: Ino, flags: OpenFlags, _: Credentials) -> Result<Opened> {
+        let handle = self.shared.open(ino, flags).await?;
+        Ok(Opened { handle, pages: Pages::Drop })
     }
 
     async fn create(
         &self,
         parent: Ino,
         name: Name,
-        permissions: u32,
-        mode: OpenMode,
+        mode: u32,
+        flags: OpenFlags,
         who: Credentials,
-    ) -> Result<(Attr, Handle)> {
-        self.shared.create(parent, &name, permissions, mode, &who).await
+    ) -> Result<(Attr, Opened)> {
+        let (attr, handle) = self.shared.create(parent, &name, mode, flags, &who).await?;
+        Ok((attr, Opened { handle, pages: Pages::Drop }))
     }
 
     async fn read(&self, handle: Handle, offset: u64, size: u32) -> Result<Bytes> {
         self.shared.read(handle, offset, size).await
     }
 
-    async fn write(&self, handle: Handle, offset: u64, data: Bytes, appends: bool) -> Result<u32> {
-        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        self.shared.write(handle, offset, data, appends).await.map(|()| size)
+    async fn write(
+        &self,
+        handle: Handle,
+        offset: u64,
+        data: Bytes,
+        appends: bool,
+        _: Credentials,
+    ) -> Result<()> {
+        self.shared.write(handle, offset, data, appends).await
     }
 
-    async fn flush(&self, handle: Handle) -> Result<()> {
+    async fn flush(&self, handle: Handle, _: u64) -> Result<()> {
         self.shared.flush(handle).await
     }
 
@@ -110,16 +130,22 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.fsync(handle).await
     }
 
-    async fn release(&self, handle: Handle) -> Result<()> {
+    async fn release(&self, handle: Handle, _: Option<u64>) -> Result<()> {
         self.shared.release(handle).await
     }
 
-    async fn opendir(&self, ino: Ino) -> Result<Handle> {
+    async fn opendir(&self, ino: Ino, _: Credentials) -> Result<Handle> {
         self.shared.directory(&self.shared.inodes.path(ino)?).await?;
         Ok(self.shared.open.open_directory(ino))
     }
 
-    async fn readdir(&self, handle: Handle, after: Cookie) -> Result<DirPage> {
+    async fn readdir(
+        &self,
+        handle: Handle,
+        after: Cookie,
+        _: bool,
+        _: Credentials,
+    ) -> Result<Listing> {
         let directory = self.shared.open.directory(handle)?;
         let path = self.shared.inodes.path(directory.ino)?;
         let entries = match directory.entries.filter(|_| after >= Cookie::FIRST) {
@@ -132,12 +158,8 @@ impl<C: Calls> Vfs for Memory<C> {
         };
         let first = entries.partition_point(|entry| entry.cookie <= after);
         let parent = path.parent().and_then(|parent| self.shared.inodes.find(&parent));
-        Ok(DirPage {
-            parent: parent.unwrap_or(directory.ino),
-            entries: entries[first..].to_vec(),
-            is_last: true,
-            until: entries.last().map_or(Cookie::START, |entry| entry.cookie),
-        })
+        let parent = parent.unwrap_or(directory.ino);
+        Ok(Listing { parent, entries: entries[first..].to_vec() })
     }
 
     fn releasedir(&self, handle: Handle) {
@@ -150,29 +172,30 @@ impl<C: Calls> Vfs for Memory<C> {
 
     /// The protocol says nothing about space: a terabyte, always free, stops no program.
     async fn statfs(&self) -> Result<StatFs> {
-        const BLOCKS: u64 = 1 << 28;
-        Ok(StatFs {
-            block_size: 4096,
-            blocks: BLOCKS,
-            free_blocks: BLOCKS,
-            files: BLOCKS,
-            name_size_max: u32::try_from(limits::NAME_SIZE_MAX).unwrap_or(255),
-        })
+        const ROOM: u64 = 1 << 40;
+        Ok(StatFs { total: ROOM, free: ROOM, inodes: 0 })
     }
 
-    async fn setxattr(&self, ino: Ino, name: Bytes, value: Bytes, mode: XattrMode) -> Result<()> {
+    async fn setxattr(
+        &self,
+        ino: Ino,
+        name: Bytes,
+        value: Bytes,
+        mode: XattrMode,
+        _: Credentials,
+    ) -> Result<()> {
         self.shared.setxattr(ino, name, value, mode).await
     }
 
-    async fn getxattr(&self, ino: Ino, name: Bytes) -> Result<Bytes> {
+    async fn getxattr(&self, ino: Ino, name: Bytes, _: Credentials) -> Result<Bytes> {
         self.shared.getxattr(ino, &name).await
     }
 
-    async fn listxattr(&self, ino: Ino) -> Result<Vec<Bytes>> {
+    async fn listxattr(&self, ino: Ino, _: Credentials) -> Result<Vec<Bytes>> {
         self.shared.listxattr(ino).await
     }
 
-    async fn removexattr(&self, ino: Ino, name: Bytes) -> Result<()> {
+    async fn removexattr(&self, ino: Ino, name: Bytes, _: Credentials) -> Result<()> {
         self.shared.removexattr(ino, &name).await
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Mount, kind_of};
+use super::{Mount, WHO, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
 use crate::client::vfs::Vfs;
 use crate::error::ErrorKind;
@@ -57,7 +57,7 @@ async fn renames_replace_files_and_move_trees() {
     mount.write("/d/e/f", b"deep").await.unwrap();
     mount.write("/full/y", b"").await.unwrap();
     let open = mount.create("/d/e/open").await.unwrap();
-    mount.memory.write(open, 0, Bytes::from_static(b"un"), false).await.unwrap();
+    mount.memory.write(open, 0, Bytes::from_static(b"un"), false, WHO).await.unwrap();
     assert_eq!(kind_of(mount.rename("/d", "/full").await), ErrorKind::NotEmpty);
     assert_eq!(kind_of(mount.rename("/d", "/b").await), ErrorKind::NotDirectory);
     assert_eq!(kind_of(mount.rename("/b", "/d").await), ErrorKind::IsDirectory);
@@ -67,7 +67,7 @@ async fn renames_replace_files_and_move_trees() {
     mount.rename("/d", "/x").await.unwrap();
     mount.rename("/x", "/full/z").await.unwrap();
     assert_eq!(mount.stat("/full/z/e").await.unwrap().ino, ino);
-    mount.memory.write(open, 2, Bytes::from_static(b"stored"), false).await.unwrap();
+    mount.memory.write(open, 2, Bytes::from_static(b"stored"), false, WHO).await.unwrap();
     mount.close(open).await.unwrap();
     for mount in [&mount, &Mount::new(&cluster).await] {
         assert_eq!(mount.read("/full/z/e/f").await.unwrap(), "deep");

@@ -6,7 +6,7 @@ use crate::client::classic::cluster::{Cluster, MASTER};
 use crate::client::classic::form::Layout;
 use crate::client::classic::ht_proxy::HtProxy;
 use crate::client::classic::memory::Memory;
-use crate::client::vfs::{Handle, OpenMode, Vfs};
+use crate::client::vfs::{Handle, OpenFlags, Vfs};
 use crate::error::{ErrorKind, Result};
 use crate::proto::classic::Dialect;
 use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr};
@@ -43,37 +43,38 @@ impl Mount {
         let mut attr = self.memory.getattr(Ino::ROOT).await?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let name = Name::new(name.as_bytes().to_vec())?;
-            attr = self.memory.lookup(attr.ino, name).await?;
+            attr = self.memory.lookup(attr.ino, name, WHO).await?;
         }
         Ok(attr)
     }
 
     async fn create(&self, path: &str) -> Result<Handle> {
         let (dir, name) = self.dir_of(path).await?;
-        let mode = OpenMode { is_exclusive: false, truncates: true };
-        Ok(self.memory.create(dir, name, 0o644, mode, WHO).await?.1)
+        let flags = OpenFlags(libc::O_RDWR | libc::O_TRUNC);
+        Ok(self.memory.create(dir, name, 0o644, flags, WHO).await?.1.handle)
     }
 
     async fn open(&self, path: &str) -> Result<Handle> {
-        self.memory.open(self.stat(path).await?.ino, OpenMode::default()).await
+        let opened = self.memory.open(self.stat(path).await?.ino, OpenFlags::default(), WHO);
+        Ok(opened.await?.handle)
     }
 
     async fn close(&self, handle: Handle) -> Result<()> {
-        let flushed = self.memory.flush(handle).await;
-        self.memory.release(handle).await.and(flushed)
+        let flushed = self.memory.flush(handle, 0).await;
+        self.memory.release(handle, None).await.and(flushed)
     }
 
     /// What a shell does for `echo -n contents > path`.
     async fn write(&self, path: &str, contents: &[u8]) -> Result<()> {
         let handle = match self.stat(path).await {
             Ok(attr) => {
-                let mode = OpenMode { is_exclusive: false, truncates: true };
-                self.memory.open(attr.ino, mode).await?
+                let flags = OpenFlags(libc::O_RDWR | libc::O_TRUNC);
+                self.memory.open(attr.ino, flags, WHO).await?.handle
             }
             Err(_) => self.create(path).await?,
         };
         let data = Bytes::copy_from_slice(contents);
-        let written = self.memory.write(handle, 0, data, false).await;
+        let written = self.memory.write(handle, 0, data, false, WHO).await;
         self.close(handle).await.and(written.map(drop))
     }
 
@@ -85,8 +86,8 @@ impl Mount {
     }
 
     async fn list(&self, path: &str) -> Result<Vec<String>> {
-        let handle = self.memory.opendir(self.stat(path).await?.ino).await?;
-        let page = self.memory.readdir(handle, Cookie::START).await;
+        let handle = self.memory.opendir(self.stat(path).await?.ino, WHO).await?;
+        let page = self.memory.readdir(handle, Cookie::START, false, WHO).await;
         self.memory.releasedir(handle);
         let mut names: Vec<_> =
             page?.entries.into_iter().map(|entry| entry.name.to_string()).collect();
@@ -101,22 +102,23 @@ impl Mount {
 
     async fn unlink(&self, path: &str) -> Result<()> {
         let (dir, name) = self.dir_of(path).await?;
-        self.memory.unlink(dir, name).await
+        self.memory.unlink(dir, name, WHO).await
     }
 
     async fn rmdir(&self, path: &str) -> Result<()> {
         let (dir, name) = self.dir_of(path).await?;
-        self.memory.rmdir(dir, name).await
+        self.memory.rmdir(dir, name, WHO).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, to) = (self.dir_of(from).await?, self.dir_of(to).await?);
-        self.memory.rename(from, to, RenameMode::Replace).await
+        self.memory.rename(from, to, RenameMode::Replace, WHO).await
     }
 
     async fn chmod(&self, path: &str, mode: u32) -> Result<Attr> {
         let ino = self.stat(path).await?.ino;
-        self.memory.setattr(ino, None, SetAttr { mode: Some(mode), ..SetAttr::default() }).await
+        let change = SetAttr { mode: Some(mode), ..SetAttr::default() };
+        self.memory.setattr(ino, None, change, WHO).await
     }
 }
 

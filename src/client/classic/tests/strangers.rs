@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Mount, kind_of};
+use super::{Mount, WHO, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
 use crate::client::classic::form::{self, Form, Layout};
 use crate::client::vfs::Vfs;
@@ -18,11 +18,11 @@ async fn a_dead_server_gives_errors_and_what_was_written_is_kept() {
     mount.write("/f", b"old").await.unwrap();
     let handle = mount.open("/f").await.unwrap();
     mount.memory.read(handle, 0, 1).await.unwrap();
-    mount.memory.write(handle, 0, Bytes::from_static(b"new"), false).await.unwrap();
+    mount.memory.write(handle, 0, Bytes::from_static(b"new"), false, WHO).await.unwrap();
     let server = Cluster::chunk(1);
     cluster.set_down(server.as_str(), true);
     assert_eq!(kind_of(mount.memory.fsync(handle).await), ErrorKind::Unreachable);
-    assert_eq!(kind_of(mount.memory.flush(handle).await), ErrorKind::Unreachable);
+    assert_eq!(kind_of(mount.memory.flush(handle, 0).await), ErrorKind::Unreachable);
     assert_eq!(mount.memory.read(handle, 0, 9).await.unwrap(), "new");
     assert_eq!(kind_of(mount.list("/").await), ErrorKind::Unreachable);
     assert_eq!(kind_of(mount.write("/g", b"x").await), ErrorKind::Unreachable);

@@ -4,17 +4,16 @@ use std::fs;
 
 use fuser::Request;
 
-use crate::types::Credentials;
-
-/// The caller's identity. Supplementary groups do not come with a request; the superuser needs
-/// none.
-pub(super) fn credentials(request: &Request, umask: u32) -> Credentials {
-    let groups = if request.uid() == 0 { Vec::new() } else { groups(request.pid()) };
-    Credentials { uid: request.uid(), gid: request.gid(), groups, umask }
+/// The supplementary groups of the caller, which do not come with a request; none if it is gone.
+/// The superuser needs none.
+pub(super) fn groups(request: &Request) -> Vec<u32> {
+    if request.uid() == 0 {
+        return Vec::new();
+    }
+    groups_of(request.pid())
 }
 
-/// The supplementary groups of a thread; none if it is gone.
-fn groups(thread: u32) -> Vec<u32> {
+fn groups_of(thread: u32) -> Vec<u32> {
     let Some(status) = status(thread) else { return Vec::new() };
     let Some(line) = field(&status, "Groups:") else { return Vec::new() };
     line.split_whitespace().filter_map(|group| group.parse().ok()).collect()
@@ -39,12 +38,12 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{groups, has_signal};
+    use super::{groups_of, has_signal};
 
     #[test]
     fn this_process_has_no_signal_and_a_gone_one_counts_as_interrupted() {
         assert!(!has_signal(std::process::id()));
         assert!(has_signal(u32::MAX));
-        assert!(groups(u32::MAX).is_empty());
+        assert!(groups_of(u32::MAX).is_empty());
     }
 }

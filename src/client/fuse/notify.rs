@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use fuser::{INodeNo, Notifier};
 
-use crate::client::native::session::Notify;
+use crate::client::vfs::Notify;
 use crate::types::{Ino, Name};
 
-/// Changes that wait to be told. If there are more, the kernel finds out by itself within
-/// [`super::KERNEL_TTL`], pages of open files aside.
+/// Changes that wait to be told. If there are more, the kernel finds out by itself when what it
+/// remembers is too old, pages of open files aside.
 const WAITING_MAX: usize = 65_536;
 
 enum Note {
