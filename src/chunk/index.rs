@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::store::logged::{LOG, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
-use crate::store::{DataDir, HashTable, Logged, Record, Store, Txn};
+use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store};
 use crate::types::{Key, ValueKind};
 
 /// Entries that a sweep or a scan handles at a time.
@@ -172,7 +172,7 @@ impl Index {
     }
 }
 
-fn files(txn: &dyn Txn) -> Result<HashSet<u64>> {
+fn files(txn: &dyn ReadTxn) -> Result<HashSet<u64>> {
     let mut files = HashSet::new();
     for_each(txn, |_, stored| {
         files.extend(stored.file().map(|file| file.id));
@@ -185,7 +185,10 @@ fn files(txn: &dyn Txn) -> Result<HashSet<u64>> {
 ///
 /// # Errors
 /// What `visit` returns, and what the store says.
-pub fn for_each(txn: &dyn Txn, mut visit: impl FnMut(&Key, &Stored) -> Result<()>) -> Result<()> {
+pub fn for_each(
+    txn: &dyn ReadTxn,
+    mut visit: impl FnMut(&Key, &Stored) -> Result<()>,
+) -> Result<()> {
     let mut after = None;
     loop {
         let page = Entries::page(txn, after.as_ref(), PAGE_SIZE)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::store::{TABLE_END, Table, Txn};
+use crate::store::{ReadTxn, TABLE_END, Table, Txn};
 use crate::types::{Key, ServerUrl};
 
 /// URL → size in bytes, 8 bytes, big-endian.
@@ -66,7 +66,7 @@ pub type Sizes = Vec<(ServerUrl, u64)>;
 ///
 /// # Errors
 /// `UnknownServer` if nobody registered it.
-pub fn size(txn: &dyn Txn, server: &ServerUrl) -> Result<u64> {
+pub fn size(txn: &dyn ReadTxn, server: &ServerUrl) -> Result<u64> {
     known_size(txn, server)?.ok_or_else(|| {
         FsError::new(ErrorKind::UnknownServer, format!("no chunk server {server} is registered"))
     })
@@ -76,7 +76,7 @@ pub fn size(txn: &dyn Txn, server: &ServerUrl) -> Result<u64> {
 ///
 /// # Errors
 /// What the store says.
-pub fn sizes(txn: &dyn Txn) -> Result<Sizes> {
+pub fn sizes(txn: &dyn ReadTxn) -> Result<Sizes> {
     let rows = txn.scan(SERVERS, &[], TABLE_END, limits::SERVERS_MAX)?;
     rows.into_iter()
         .map(|(url, size)| {
@@ -184,7 +184,7 @@ pub fn lapse(txn: &mut dyn Txn, key: &Key) -> Result<Sizes> {
 ///
 /// # Errors
 /// What the store says.
-pub fn pending(txn: &dyn Txn, before: Timestamp, limit: usize) -> Result<Vec<Key>> {
+pub fn pending(txn: &dyn ReadTxn, before: Timestamp, limit: usize) -> Result<Vec<Key>> {
     let end = before.0.saturating_add(1).to_be_bytes();
     let rows = txn.scan(PENDING, &[], &end, limit)?;
     rows.into_iter().map(|(row, _)| Key::new(row.slice(8..))).collect()
@@ -194,7 +194,7 @@ pub fn pending(txn: &dyn Txn, before: Timestamp, limit: usize) -> Result<Vec<Key
 ///
 /// # Errors
 /// What the store says.
-pub fn charge(txn: &dyn Txn, key: &Key) -> Result<Option<Charge>> {
+pub fn charge(txn: &dyn ReadTxn, key: &Key) -> Result<Option<Charge>> {
     let bytes = txn.get(CHARGES, key.as_bytes())?;
     bytes.map(|bytes| postcard::from_bytes(&bytes).map_err(|_| damaged())).transpose()
 }
@@ -244,7 +244,7 @@ fn set_charge(txn: &mut dyn Txn, key: &Key, charge: &Charge) -> Result<()> {
     Ok(())
 }
 
-fn known_size(txn: &dyn Txn, server: &ServerUrl) -> Result<Option<u64>> {
+fn known_size(txn: &dyn ReadTxn, server: &ServerUrl) -> Result<Option<u64>> {
     let bytes = txn.get(SERVERS, server.as_str().as_bytes())?;
     bytes.map(|bytes| decode_size(&bytes)).transpose()
 }

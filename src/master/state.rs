@@ -16,7 +16,7 @@ use crate::pickle;
 use crate::proto::classic::Entry;
 use crate::store::logged::{LOG, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
-use crate::store::{DataDir, HashTable, Logged, Record, Store, Table, Txn, dump};
+use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store, Table, Txn, dump};
 use crate::types::{Key, ServerUrl, StoredValue};
 
 /// The role, in the data directory's marker and in dumps.
@@ -316,7 +316,7 @@ fn give_all_back(txn: &mut dyn Txn) -> Result<()> {
     }
 }
 
-fn charged_keys(txn: &dyn Txn, after: Option<&Key>) -> Result<Vec<Key>> {
+fn charged_keys(txn: &dyn ReadTxn, after: Option<&Key>) -> Result<Vec<Key>> {
     let from = after.map_or_else(Vec::new, |key| [key.as_bytes(), &[0]].concat());
     let rows = txn.scan(accounts::CHARGES, &from, crate::store::TABLE_END, PAGE_SIZE)?;
     rows.into_iter().map(|(key, _)| Key::new(key)).collect()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::store::txn::{Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn};
 
 /// Writes by table and key; `None` is a deletion. The last write to a key wins.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ impl Changes {
     /// [`Txn::scan`] of what `base` would be with these changes applied.
     pub(super) fn scan_over(
         &self,
-        base: &dyn Txn,
+        base: &dyn ReadTxn,
         table: Table,
         range: (&[u8], &[u8]),
         limit: usize,
@@ -90,31 +90,22 @@ impl Changes {
 
 /// A transaction that collects its writes above something that can be read.
 pub(super) struct Collecting<'a> {
-    base: &'a dyn Txn,
+    base: &'a dyn ReadTxn,
     pub(super) changes: Changes,
 }
 
 impl<'a> Collecting<'a> {
-    pub(super) fn over(base: &'a dyn Txn) -> Self {
+    pub(super) fn over(base: &'a dyn ReadTxn) -> Self {
         Self { base, changes: Changes::default() }
     }
 }
 
-impl Txn for Collecting<'_> {
+impl ReadTxn for Collecting<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         match self.changes.get(table, key) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(table, key),
         }
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        let value = Some(Bytes::copy_from_slice(value));
-        self.changes.set(table, Bytes::copy_from_slice(key), value);
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) {
-        self.changes.set(table, Bytes::copy_from_slice(key), None);
     }
 
     fn scan(
@@ -128,26 +119,29 @@ impl Txn for Collecting<'_> {
     }
 }
 
+impl Txn for Collecting<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        let value = Some(Bytes::copy_from_slice(value));
+        self.changes.set(table, Bytes::copy_from_slice(key), value);
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) {
+        self.changes.set(table, Bytes::copy_from_slice(key), None);
+    }
+}
+
 /// Something that can be read, seen through changes that are not in it yet.
 pub(super) struct Overlaid<'a> {
-    pub(super) base: &'a dyn Txn,
+    pub(super) base: &'a dyn ReadTxn,
     pub(super) changes: &'a Changes,
 }
 
-impl Txn for Overlaid<'_> {
+impl ReadTxn for Overlaid<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         match self.changes.get(table, key) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(table, key),
         }
-    }
-
-    fn put(&mut self, _: Table, _: &[u8], _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
-    }
-
-    fn delete(&mut self, _: Table, _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
     }
 
     fn scan(

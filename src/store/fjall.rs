@@ -32,7 +32,7 @@ use ::fjall::Error;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::file;
-use crate::store::txn::{Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn};
 
 use database::{Database, describe, io_error, is_no_space};
 
@@ -97,7 +97,7 @@ impl Store {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         let state = self.opened()?;
         let database = readable(&state)?;
         work(&database.read())
@@ -282,7 +282,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         work(&self.database.read_at(&self.snapshot))
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::changes::{Changes, Collecting, Overlaid};
 use crate::store::fjall::{Snapshot, Store};
-use crate::store::txn::{TABLE_END, Table, Txn};
+use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn};
 
 /// The log: number of the update, 8 bytes, big-endian → [`Row`]s in postcard's form.
 pub const LOG: Table = Table("log");
@@ -79,7 +79,7 @@ impl Logged {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         self.store.read(|base| work(&Overlaid { base, changes: &self.overlay }))
     }
 
@@ -183,7 +183,7 @@ impl LoggedSnapshot {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         self.base.read(|base| work(&Overlaid { base, changes: &self.overlay }))
     }
 }

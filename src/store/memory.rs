@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::store::changes::{Changes, Collecting};
-use crate::store::txn::{Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn};
 
 /// Ordered tables in maps.
 ///
@@ -40,7 +40,7 @@ impl Memory {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn read<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         work(self)
     }
 
@@ -55,20 +55,9 @@ impl Memory {
     }
 }
 
-impl Txn for Memory {
+impl ReadTxn for Memory {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         Ok(self.tables.get(&table).and_then(|rows| rows.get(key)).cloned())
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        let rows = self.tables.entry(table).or_default();
-        rows.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) {
-        if let Some(rows) = self.tables.get_mut(&table) {
-            rows.remove(key);
-        }
     }
 
     fn scan(
@@ -86,6 +75,19 @@ impl Txn for Memory {
     }
 }
 
+impl Txn for Memory {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        let rows = self.tables.entry(table).or_default();
+        rows.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) {
+        if let Some(rows) = self.tables.get_mut(&table) {
+            rows.remove(key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -94,7 +96,7 @@ mod tests {
 
     use super::Memory;
     use crate::error::{ErrorKind, FsError};
-    use crate::store::txn::{Table, Txn};
+    use crate::store::txn::{ReadTxn, Table, Txn};
 
     const TABLE: Table = Table("t");
 

@@ -23,7 +23,7 @@ pub use fjall::{Snapshot, Store};
 pub use logged::Logged;
 pub use memory::Memory;
 pub use table::{HashTable, Record};
-pub use txn::{TABLE_END, Table, Txn};
+pub use txn::{ReadTxn, TABLE_END, Table, Txn};
 
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
-use crate::store::txn::{TABLE_END, Table, Txn};
+use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn};
 use crate::types::Key;
 
 /// Key → record, in postcard's form.
@@ -50,7 +50,7 @@ impl<R: Record> HashTable<R> {
     ///
     /// # Errors
     /// `Corrupt` if it cannot be decoded, and what the store says.
-    pub fn get(txn: &dyn Txn, key: &Key) -> Result<Option<R>> {
+    pub fn get(txn: &dyn ReadTxn, key: &Key) -> Result<Option<R>> {
         let bytes = txn.get(ENTRIES, key.as_bytes())?;
         bytes.map(|bytes| decode(key, &bytes)).transpose()
     }
@@ -90,7 +90,7 @@ impl<R: Record> HashTable<R> {
     ///
     /// # Errors
     /// What the store says.
-    pub fn expired(txn: &dyn Txn, now: Timestamp, limit: usize) -> Result<Vec<Key>> {
+    pub fn expired(txn: &dyn ReadTxn, now: Timestamp, limit: usize) -> Result<Vec<Key>> {
         let end = (now.0.saturating_add(1)).to_be_bytes();
         let rows = txn.scan(EXPIRY, &[], &end, limit)?;
         rows.into_iter().map(|(row, _)| Key::new(row.slice(8..))).collect()
@@ -100,7 +100,7 @@ impl<R: Record> HashTable<R> {
     ///
     /// # Errors
     /// As [`HashTable::get`].
-    pub fn page(txn: &dyn Txn, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, R)>> {
+    pub fn page(txn: &dyn ReadTxn, after: Option<&Key>, limit: usize) -> Result<Vec<(Key, R)>> {
         let from = after.map_or_else(Vec::new, |key| [key.as_bytes(), &[0]].concat());
         let rows = txn.scan(ENTRIES, &from, TABLE_END, limit)?;
         rows.into_iter()
@@ -116,7 +116,7 @@ impl<R: Record> HashTable<R> {
     ///
     /// # Errors
     /// What the store says.
-    pub fn counts(txn: &dyn Txn) -> Result<Counts> {
+    pub fn counts(txn: &dyn ReadTxn) -> Result<Counts> {
         Ok(Counts { entries: counter(txn, ENTRY_COUNT)?, bytes: counter(txn, BYTE_COUNT)? })
     }
 
@@ -132,7 +132,7 @@ impl<R: Record> HashTable<R> {
     }
 }
 
-fn counter(txn: &dyn Txn, name: &[u8]) -> Result<u64> {
+fn counter(txn: &dyn ReadTxn, name: &[u8]) -> Result<u64> {
     let bytes = txn.get(COUNTERS, name)?;
     Ok(bytes.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes))
 }

@@ -9,24 +9,18 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub &'static str);
 
-/// One transaction: it sees its own writes, and takes effect as a whole or not at all.
-pub trait Txn {
+/// One moment of a store, to read.
+pub trait ReadTxn {
     /// The value under a key.
     ///
     /// # Errors
     /// `Io` or `Corrupt` if the store cannot be read.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
 
-    /// Stores a value, in place of what was there.
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]);
-
-    /// Deletes a key; nothing happens if it is not there.
-    fn delete(&mut self, table: Table, key: &[u8]);
-
     /// Up to `limit` entries with keys in `from..to`, in ascending order of their keys' bytes.
     ///
     /// # Errors
-    /// As [`Txn::get`].
+    /// As [`ReadTxn::get`].
     fn scan(
         &self,
         table: Table,
@@ -34,6 +28,15 @@ pub trait Txn {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>>;
+}
+
+/// One transaction: it sees its own writes, and takes effect as a whole or not at all.
+pub trait Txn: ReadTxn {
+    /// Stores a value, in place of what was there.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]);
+
+    /// Deletes a key; nothing happens if it is not there.
+    fn delete(&mut self, table: Table, key: &[u8]);
 }
 
 /// Greater than every key: the end of a scan over a whole table.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
-use crate::store::{Store, Txn};
+use crate::store::{ReadTxn, Store, Txn};
 
 /// A store of tables that loses no commit when the process dies, and none before the last
 /// successful [`IndexStore::sync`] when the machine does. After a power cut a beginning of the
@@ -19,7 +19,7 @@ pub trait IndexStore: Send + Sync {
     ///
     /// # Errors
     /// What `work` returns, and what the disk says.
-    fn read(&self, work: &mut dyn FnMut(&dyn Txn) -> Result<()>) -> Result<()>;
+    fn read(&self, work: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) -> Result<()>;
 
     /// Writes everything that was committed before the call through to the disk.
     ///
@@ -33,7 +33,7 @@ impl IndexStore for Store {
         Self::write(self, |txn| work(txn))
     }
 
-    fn read(&self, work: &mut dyn FnMut(&dyn Txn) -> Result<()>) -> Result<()> {
+    fn read(&self, work: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) -> Result<()> {
         Self::read(self, |txn| work(txn))
     }
 
@@ -69,7 +69,7 @@ impl Index {
         Self { store, committed, sync: Mutex::default(), synced: Condvar::new() }
     }
 
-    pub(super) fn read<T>(&self, work: impl Fn(&dyn Txn) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(&self, work: impl Fn(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         let mut answer = None;
         self.store.read(&mut |txn| {
             answer = Some(work(txn)?);

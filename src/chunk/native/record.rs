@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::sum::Sum;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{CHECKSUM_BLOCK_SIZE, CHUNK_SIZE};
-use crate::store::{Table, Txn};
+use crate::store::{ReadTxn, Table, Txn};
 use crate::types::{ChunkKey, Ino};
 
 /// Every chunk and its [`Head`].
@@ -110,7 +110,7 @@ impl Recorded {
 }
 
 /// Reads all about a chunk; `None` if there is no such chunk.
-pub(super) fn read(txn: &dyn Txn, key: &ChunkKey) -> Result<Option<Recorded>> {
+pub(super) fn read(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<Option<Recorded>> {
     let Some(head) = read_head(txn, key)? else { return Ok(None) };
     let (mut sums, mut marks) = (Vec::new(), Marks::default());
     let [from, to] = [block_key(key, 0).to_vec(), [&block_key(key, MARKS)[..], &[0]].concat()];
@@ -128,18 +128,18 @@ pub(super) fn read(txn: &dyn Txn, key: &ChunkKey) -> Result<Option<Recorded>> {
 }
 
 /// The head of a chunk, if there is such a chunk.
-pub(super) fn read_head(txn: &dyn Txn, key: &ChunkKey) -> Result<Option<Head>> {
+pub(super) fn read_head(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<Option<Head>> {
     txn.get(HEADS, &encode_key(key))?.map(|value| decode(&value)).transpose()
 }
 
 /// Whether any block of a chunk is marked.
-pub(super) fn is_marked(txn: &dyn Txn, key: &ChunkKey) -> Result<bool> {
+pub(super) fn is_marked(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<bool> {
     Ok(txn.get(BLOCKS, &block_key(key, MARKS))?.is_some())
 }
 
 /// The next chunks in order, at most `limit`, behind `after` or from the first.
 pub(super) fn list(
-    txn: &dyn Txn,
+    txn: &dyn ReadTxn,
     after: Option<&ChunkKey>,
     limit: usize,
 ) -> Result<Vec<(ChunkKey, Head)>> {

@@ -9,7 +9,7 @@ use super::{HEALTH, damaged, to_server};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::store::{TABLE_END, Txn};
+use crate::store::{ReadTxn, TABLE_END, Txn};
 use crate::types::ServerUrl;
 
 /// What a chunk server says of itself.
@@ -32,7 +32,7 @@ impl Servers {
     ///
     /// # Errors
     /// What the store says.
-    pub fn load(txn: &dyn Txn, now: Timestamp) -> Result<Self> {
+    pub fn load(txn: &dyn ReadTxn, now: Timestamp) -> Result<Self> {
         let rows = txn.scan(HEALTH, &[], TABLE_END, limits::SERVERS_MAX)?;
         let read = |(server, health): (bytes::Bytes, bytes::Bytes)| {
             let health = postcard::from_bytes(&health).map_err(|_| damaged())?;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::store::{TABLE_END, Table, Txn};
+use crate::store::{ReadTxn, TABLE_END, Table, Txn};
 use crate::types::{ChunkKey, DroppedChunk, Ino, ServerUrl};
 
 pub use health::{Health, Servers};
@@ -56,7 +56,7 @@ pub fn count(txn: &mut dyn Txn, grown: &BTreeMap<ServerUrl, i64>) -> Result<Vec<
 ///
 /// # Errors
 /// What the store says.
-pub fn usage(txn: &dyn Txn) -> Result<Vec<(ServerUrl, u64)>> {
+pub fn usage(txn: &dyn ReadTxn) -> Result<Vec<(ServerUrl, u64)>> {
     let rows = txn.scan(USAGE, &[], TABLE_END, limits::SERVERS_MAX)?;
     rows.into_iter().map(|(server, size)| Ok((to_server(&server)?, number(&size)?))).collect()
 }
@@ -82,7 +82,7 @@ pub fn deleted(txn: &mut dyn Txn, server: &ServerUrl, keys: &[ChunkKey]) {
 ///
 /// # Errors
 /// What the store says.
-pub fn garbage(txn: &dyn Txn, server: &ServerUrl, limit: usize) -> Result<Vec<ChunkKey>> {
+pub fn garbage(txn: &dyn ReadTxn, server: &ServerUrl, limit: usize) -> Result<Vec<ChunkKey>> {
     let (from, to) = rows_of(server);
     let rows = txn.scan(GARBAGE, &from, &to, limit)?;
     rows.iter().map(|(key, _)| chunk_key(key)).collect()
@@ -119,7 +119,7 @@ pub fn strays(
 ///
 /// # Errors
 /// What the store says.
-pub fn is_stray(txn: &dyn Txn, server: &ServerUrl, key: &ChunkKey) -> Result<bool> {
+pub fn is_stray(txn: &dyn ReadTxn, server: &ServerUrl, key: &ChunkKey) -> Result<bool> {
     Ok(txn.get(STRAYS, &row_key(server, key))?.is_some())
 }
 

@@ -41,7 +41,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::store::Txn;
+use crate::store::{ReadTxn, Txn};
 use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerUrl};
 
 pub use create::CreateOpen;
@@ -55,7 +55,7 @@ use records::{Directory, Inode, Superblock, load_superblock, save_superblock};
 /// The namespace as one transaction sees it.
 #[derive(Clone, Copy)]
 pub struct View<'t> {
-    txn: &'t dyn Txn,
+    txn: &'t dyn ReadTxn,
 }
 
 /// The namespace in a transaction that changes it.
@@ -103,7 +103,7 @@ pub struct RootAttr {
 impl<'t> View<'t> {
     /// Looks into a transaction. A snapshot will do.
     #[must_use]
-    pub fn new(txn: &'t dyn Txn) -> Self {
+    pub fn new(txn: &'t dyn ReadTxn) -> Self {
         Self { txn }
     }
 

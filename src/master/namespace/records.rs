@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::store::{Table, Txn};
+use crate::store::{ReadTxn, Table, Txn};
 use crate::types::{Cookie, Cut, FileKind, FileTime, Ino, Name, ServerUrl};
 
 /// The one record of the whole file system.
@@ -213,7 +213,7 @@ pub(super) fn decode_bare(table: Table, value: &[u8]) -> Result<&[u8]> {
 
 /// The record under a key, if there is one.
 pub(super) fn load<T: DeserializeOwned>(
-    txn: &dyn Txn,
+    txn: &dyn ReadTxn,
     table: Table,
     key: &[u8],
 ) -> Result<Option<T>> {
@@ -221,7 +221,7 @@ pub(super) fn load<T: DeserializeOwned>(
 }
 
 /// The superblock, if the store has a file system in it.
-pub(super) fn load_superblock(txn: &dyn Txn) -> Result<Option<Superblock>> {
+pub(super) fn load_superblock(txn: &dyn ReadTxn) -> Result<Option<Superblock>> {
     load(txn, META, SUPERBLOCK)
 }
 

@@ -11,7 +11,7 @@ use ::fjall::{
 use bytes::Bytes;
 
 use crate::error::{ErrorKind, FsError};
-use crate::store::txn::{Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn};
 
 type Result<T, E = FsError> = std::result::Result<T, E>;
 
@@ -87,11 +87,11 @@ impl Database {
         self.fjall.read_tx()
     }
 
-    pub(super) fn read(&self) -> impl Txn + '_ {
+    pub(super) fn read(&self) -> impl ReadTxn + '_ {
         Reading { snapshot: self.snapshot(), tables: &self.tables }
     }
 
-    pub(super) fn read_at(&self, snapshot: &::fjall::Snapshot) -> impl Txn + '_ {
+    pub(super) fn read_at(&self, snapshot: &::fjall::Snapshot) -> impl ReadTxn + '_ {
         Reading { snapshot: snapshot.clone(), tables: &self.tables }
     }
 
@@ -140,17 +140,9 @@ fn scan(
         .collect()
 }
 
-impl Txn for Reading<'_> {
+impl ReadTxn for Reading<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         get(&self.snapshot, keyspace(self.tables, table), key)
-    }
-
-    fn put(&mut self, _: Table, _: &[u8], _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
-    }
-
-    fn delete(&mut self, _: Table, _: &[u8]) {
-        unreachable!("it is only ever lent as a shared reference");
     }
 
     fn scan(
@@ -164,17 +156,9 @@ impl Txn for Reading<'_> {
     }
 }
 
-impl Txn for Writing<'_> {
+impl ReadTxn for Writing<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         get(&self.txn, keyspace(self.tables, table), key)
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.txn.insert(keyspace(self.tables, table), key, value);
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) {
-        self.txn.remove(keyspace(self.tables, table), key);
     }
 
     fn scan(
@@ -185,6 +169,16 @@ impl Txn for Writing<'_> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
         scan(&self.txn, keyspace(self.tables, table), (from, to), limit)
+    }
+}
+
+impl Txn for Writing<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.txn.insert(keyspace(self.tables, table), key, value);
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) {
+        self.txn.remove(keyspace(self.tables, table), key);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::chunk::native::disk::{ChunkFile, Disk, Room};
 use crate::chunk::native::index::{IndexStore, lock};
 use crate::error::{ErrorKind, FsError, Result};
-use crate::store::{Memory, Txn};
+use crate::store::{Memory, ReadTxn, Txn};
 use crate::types::ChunkKey;
 
 /// What a disk writes whole or not at all.
@@ -377,7 +377,7 @@ impl IndexStore for SimIndex {
         step.map_err(|_| FsError::new(ErrorKind::ReadOnly, "the machine is dead"))
     }
 
-    fn read(&self, work: &mut dyn FnMut(&dyn Txn) -> Result<()>) -> Result<()> {
+    fn read(&self, work: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) -> Result<()> {
         let index = self.0.state().index.clone();
         index.read(|txn| work(txn))
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::master::namespace::TABLES;
-use crate::store::{Memory, Store, TABLE_END, Table, Txn};
+use crate::store::{Memory, ReadTxn, Store, TABLE_END, Table, Txn};
 
 /// Runs transactions.
 pub(super) trait Engine {
@@ -12,11 +12,11 @@ pub(super) trait Engine {
     fn transact<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T>;
 
     /// Looks at what is kept.
-    fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T>;
+    fn look<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T>;
 
     /// Records there are, in all tables.
     fn len(&self) -> usize {
-        let count = |txn: &dyn Txn| -> Result<usize> {
+        let count = |txn: &dyn ReadTxn| -> Result<usize> {
             let rows = TABLES.map(|table| txn.scan(table, &[], TABLE_END, usize::MAX));
             rows.into_iter().map(|rows| rows.map(|rows| rows.len())).sum()
         };
@@ -29,7 +29,7 @@ impl Engine for Memory {
         Self::write(self, |txn| watched(txn, work))
     }
 
-    fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    fn look<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         Self::read(self, work)
     }
 }
@@ -39,7 +39,7 @@ impl Engine for Store {
         Self::write(self, |txn| watched(txn, work))
     }
 
-    fn look<T>(&self, work: impl FnOnce(&dyn Txn) -> Result<T>) -> Result<T> {
+    fn look<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         Self::read(self, work)
     }
 }
@@ -58,19 +58,9 @@ fn watched<T>(txn: &mut dyn Txn, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -
     answer
 }
 
-impl Txn for Watched<'_> {
+impl ReadTxn for Watched<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
         self.txn.get(table, key)
-    }
-
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.writes += 1;
-        self.txn.put(table, key, value);
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) {
-        self.writes += 1;
-        self.txn.delete(table, key);
     }
 
     fn scan(
@@ -81,5 +71,17 @@ impl Txn for Watched<'_> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
         self.txn.scan(table, from, to, limit)
+    }
+}
+
+impl Txn for Watched<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        self.writes += 1;
+        self.txn.put(table, key, value);
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) {
+        self.writes += 1;
+        self.txn.delete(table, key);
     }
 }
