@@ -345,6 +345,9 @@ pub const COPY_PIECE: u64 = 4 << 20;
 /// Calls that read more than this leave the thread that answers calls to others.
 pub const QUICK_READ_MAX: u64 = 128 << 10;
 
+/// Calls that write more contents than this leave it as well, in bytes.
+pub const QUICK_WRITE_MAX: usize = 128 << 10;
+
 const _: () = {
     assert!(WAIT_MAX.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(REAP_PERIOD.as_millis() < SESSION_LEASE.as_millis());

@@ -50,8 +50,14 @@ pub fn register(
 }
 
 fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {
-    offer(registry, store, |store, call: Write| {
-        store.write(&call.chunk, &call.version, &call.extents)
+    let own = Arc::clone(store);
+    registry.add(move |call: Write, _| {
+        let write = || own.write(&call.chunk, &call.version, &call.extents);
+        let size: usize = call.extents.iter().map(|extent| extent.data.len()).sum();
+        // It goes into the operating system's cache, in less time than a hand-over takes.
+        let is_quick = size <= limits::QUICK_WRITE_MAX && !own.must_sync_first();
+        let held = if is_quick { write() } else { blocking(write) };
+        async { held }
     });
     offer(registry, store, |store, call: Truncate| {
         store.truncate(&call.chunk, &call.version, call.length)
