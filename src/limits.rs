@@ -29,6 +29,9 @@ pub const XML_DEPTH_MAX: usize = 96;
 /// Calls in one `system.multicall`.
 pub const MULTICALL_MAX: usize = 1024;
 
+/// Threads among which a process deals out its connections.
+pub const SHARDS_MAX: usize = 16;
+
 /// Connections a server serves at once; more wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 1024;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::limits;
 use crate::rpc::registry::Registry;
 use crate::rpc::server::memory::Memory;
+use crate::rpc::shards;
 use crate::rpc::tls::Identity;
 
 /// What one server allows its callers; the default is what [`limits`] says.
@@ -61,6 +63,8 @@ struct Shared {
     acceptor: TlsAcceptor,
     registry: Arc<Registry>,
     limits: ServerLimits,
+    /// Where calls are carried out that may take their time.
+    runtime: Handle,
     connections: Arc<Semaphore>,
     /// Room for the bodies of requests, and for those of answers.
     requests: Memory,
@@ -98,6 +102,7 @@ pub async fn serve_within(
         requests: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         answers: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         limits,
+        runtime: Handle::current(),
         shutdown,
         cut: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -128,7 +133,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let next = async {
             let permit = Arc::clone(&shared.connections).acquire_owned().await;
-            (permit, listener.accept().await)
+            // A socket belongs to the runtime that registers it: here it is not to be this one.
+            let accepted = listener.accept().await;
+            let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
+            (permit, accepted)
         };
         let accepted = tokio::select! {
             biased;
@@ -139,10 +147,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             (Ok(permit), Ok((stream, peer))) => {
                 pause = PAUSE_FIRST;
                 let serving = connection::serve(stream, peer, Arc::clone(&shared));
-                shared.tasks.spawn(async move {
+                shards::spawn(shared.tasks.track_future(async move {
                     serving.await;
                     drop(permit);
-                });
+                }));
             }
             (_, Err(error)) if is_of_one_peer(&error) => {}
             (_, Err(error)) => {

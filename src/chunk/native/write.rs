@@ -47,8 +47,13 @@ impl NativeStore {
     }
 
     /// Whether so many chunks wait for a sync that the next write has to make one.
-    pub(super) fn must_sync_first(&self) -> bool {
+    fn must_sync_first(&self) -> bool {
         super::lock(&self.dirty).len() >= limits::DIRTY_CHUNKS_MAX
+    }
+
+    /// Whether a write would, as things are, wait for a sync before it changes anything.
+    pub(super) fn waits_for_disk(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
+        self.must_sync_first() || self.has_unmarked(key, extents)
     }
 }
 

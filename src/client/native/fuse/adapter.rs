@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::{KERNEL_TTL, convert};
 use crate::client::native::NativeFs;
 use crate::client::native::data::Cluster;
 use crate::error::{ErrorKind, FsError, Result};
+use crate::rpc::shards::Shard;
 use crate::types::Attr;
 
 /// A file system as the kernel's library wants it.
@@ -26,9 +28,9 @@ impl<C: Cluster> Adapter<C> {
         Self { fs, timeout, runtime }
     }
 
-    /// Carries out an operation in a task. If it takes too long the caller gets an error, and the
-    /// operation goes on without him: what it has begun, such as sending bytes, must not stop
-    /// halfway.
+    /// Carries out an operation: at once, if it needs nobody else, otherwise in a task. If it takes
+    /// too long the caller gets an error, and the operation goes on without him: what it has begun,
+    /// such as sending bytes, must not stop halfway.
     pub(super) fn answer<T, F>(
         &self,
         operation: &'static str,
@@ -38,10 +40,17 @@ impl<C: Cluster> Adapter<C> {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let work = work(Arc::clone(&self.fs));
+        let mut work = Box::pin(work(Arc::clone(&self.fs)));
+        let shard = Shard::next();
+        let _entered = shard.map(Shard::enter);
+        let mut no_waker = Context::from_waker(Waker::noop());
+        if let Poll::Ready(outcome) = work.as_mut().poll(&mut no_waker) {
+            return reply(outcome.map_err(|error| convert::errno(operation, &error)));
+        }
         let timeout = self.timeout;
-        self.runtime.spawn(async move {
-            let mut work = Box::pin(work);
+        // The task looks again first of all, so nothing is missed that happened meanwhile.
+        let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
+        runtime.spawn(async move {
             match tokio::time::timeout(timeout, &mut work).await {
                 Ok(outcome) => reply(outcome.map_err(|error| convert::errno(operation, &error))),
                 Err(_) => {
