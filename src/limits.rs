@@ -29,6 +29,9 @@ pub const XML_DEPTH_MAX: usize = 96;
 /// Calls in one `system.multicall`.
 pub const MULTICALL_MAX: usize = 1024;
 
+/// Threads among which a process deals out its connections.
+pub const SHARDS_MAX: usize = 16;
+
 /// Connections a server serves at once; more wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 1024;
 
@@ -347,6 +350,9 @@ pub const COPY_PIECE: u64 = 4 << 20;
 
 /// Calls that read more than this leave the thread that answers calls to others.
 pub const QUICK_READ_MAX: u64 = 128 << 10;
+
+/// Calls that write more contents than this leave it as well, in bytes.
+pub const QUICK_WRITE_MAX: usize = 128 << 10;
 
 const _: () = {
     assert!(WAIT_MAX.as_millis() < CALL_TIMEOUT.as_millis());

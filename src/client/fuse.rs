@@ -3,8 +3,8 @@
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
 //! `notify` tells the kernel what others changed; `who` finds out about the calling process.
 //!
-//! Each request is carried out by a task of its own: so one that waits for a server keeps no
-//! other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
+//! A request that needs nobody else is answered at once, every other by a task of its own: so one
+//! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
 //! through (no writeback cache), so mappings and descriptors agree.
 
 mod answer;
@@ -18,6 +18,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use tokio::runtime::Handle as Runtime;
 
 use crate::client::vfs::{KernelPolicy, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
+use crate::rpc::shards::Shard;
 use crate::types::Credentials;
 
 use answer::Answer;
@@ -98,8 +100,9 @@ impl<V: Vfs> Adapter<V> {
         Credentials { uid: request.uid(), gid: request.gid(), groups, umask }
     }
 
-    /// Carries out a request and answers it. If that takes too long the caller gets an error, and
-    /// the work goes on without it: what it has begun, such as sending bytes, must not stop halfway.
+    /// Carries out a request and answers it: at once, if it needs nobody else, otherwise in a task. If
+    /// it takes too long the caller gets an error, and the work goes on without it: what it has
+    /// begun, such as sending bytes, must not stop halfway.
     fn run<T: Send, R: Answer<T>>(
         &self,
         subject: Subject,
@@ -107,8 +110,15 @@ impl<V: Vfs> Adapter<V> {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
         let (ttl, timeout) = (self.policy.cache_ttl, self.timeout);
-        self.runtime.spawn(async move {
-            let mut work = Box::pin(work);
+        let mut work = Box::pin(work);
+        let shard = Shard::next();
+        let _entered = shard.map(Shard::enter);
+        if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return finish(&subject, reply, outcome, ttl);
+        }
+        // The task looks again first of all, so nothing is missed that happened meanwhile.
+        let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
+        runtime.spawn(async move {
             match tokio::time::timeout(timeout, &mut work).await {
                 Ok(outcome) => finish(&subject, reply, outcome, ttl),
                 Err(_) => {

@@ -18,6 +18,7 @@ use crate::rpc::client::attempt::{Failure, Sender};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer as _, Method};
 use crate::rpc::registry::ListMethods;
+use crate::rpc::shards::Shard;
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::Message;
 
@@ -86,7 +87,9 @@ impl From<CallError> for FsError {
 /// Calls methods of any number of servers. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct RpcClient {
-    sender: Arc<Sender>,
+    /// One for each shard, and the last for all other threads: a connection is driven by the runtime
+    /// that made it.
+    senders: Arc<[Sender]>,
     timeout: Duration,
 }
 
@@ -94,7 +97,8 @@ impl RpcClient {
     /// A client that trusts `trust` and gives every call at most `timeout`, attempts included.
     #[must_use]
     pub fn new(trust: Trust, timeout: Duration) -> Self {
-        Self { sender: Arc::new(Sender::new(trust)), timeout }
+        let senders = (0..=Shard::count()).map(|_| Sender::new(&trust)).collect();
+        Self { senders, timeout }
     }
 
     /// Calls a method of the server at `url` (`https://host:port`).
@@ -124,6 +128,11 @@ impl RpcClient {
         self.call(url, ListMethods).await
     }
 
+    fn sender(&self) -> &Sender {
+        let shared = self.senders.len() - 1;
+        &self.senders[Shard::current().map_or(shared, Shard::number).min(shared)]
+    }
+
     /// Tries until there is an answer or nothing more may be tried.
     async fn attempts(
         &self,
@@ -133,7 +142,7 @@ impl RpcClient {
     ) -> Result<Value, CallError> {
         let mut attempt = 1;
         loop {
-            let failure = match self.sender.attempt(url, message.clone()).await {
+            let failure = match self.sender().attempt(url, message.clone()).await {
                 Ok(outcome) => return Ok(outcome?),
                 Err(failure) => failure,
             };

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod method;
 pub mod registry;
 pub mod server;
+pub mod shards;
 mod socket;
 pub mod tls;
 pub mod wire;

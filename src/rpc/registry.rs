@@ -46,6 +46,7 @@ struct Entry {
     help: &'static str,
     signatures: &'static [&'static [&'static str]],
     handler: Handler,
+    is_quick: bool,
 }
 
 /// The table of methods.
@@ -93,6 +94,27 @@ impl Registry {
         self.insert::<M>(Handler::Offered(handler));
     }
 
+    /// Offers a method that never keeps its thread for longer than a hand-over to another one would
+    /// take: its calls are carried out in the thread of their connection.
+    pub fn add_quick<M, H, F>(&mut self, handler: H)
+    where
+        M: Method,
+        H: Fn(M, Caller) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<M::Answer, FsError>> + Send + 'static,
+    {
+        self.add(handler);
+        if let Some(entry) = self.methods.get_mut(M::NAME) {
+            entry.is_quick = true;
+        }
+    }
+
+    /// Whether calls of a method may be carried out where others wait for their turn. An unknown
+    /// one is refused quickly.
+    #[must_use]
+    pub fn is_quick(&self, name: &str) -> bool {
+        self.methods.get(name).is_none_or(|entry| entry.is_quick)
+    }
+
     fn introspect<M: Method>(&mut self, answer: fn(&Self, M) -> Result<M::Answer, Fault>) {
         let handler = Box::new(move |registry: &Self, params| {
             answer(registry, M::from_params(params)?).map(Answer::into_value)
@@ -101,7 +123,7 @@ impl Registry {
     }
 
     fn insert<M: Method>(&mut self, handler: Handler) {
-        let entry = Entry { help: M::HELP, signatures: M::SIGNATURES, handler };
+        let entry = Entry { help: M::HELP, signatures: M::SIGNATURES, handler, is_quick: false };
         self.methods.insert(M::NAME, entry);
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +21,7 @@ use crate::limits;
 use crate::rpc::registry::Registry;
 use crate::rpc::server::idle::IdleConnections;
 use crate::rpc::server::memory::Memory;
+use crate::rpc::shards;
 use crate::rpc::tls::Identity;
 
 /// What one server allows its callers; the default is what [`limits`] says.
@@ -63,6 +65,8 @@ struct Shared {
     acceptor: TlsAcceptor,
     registry: Arc<Registry>,
     limits: ServerLimits,
+    /// Where calls are carried out that may take their time.
+    runtime: Handle,
     connections: Arc<Semaphore>,
     /// Those of them that wait for a request.
     idle: Arc<IdleConnections>,
@@ -103,6 +107,7 @@ pub async fn serve_within(
         requests: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         answers: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
         limits,
+        runtime: Handle::current(),
         shutdown,
         cut: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -132,8 +137,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut pause = PAUSE_FIRST;
     loop {
         let next = async {
-            let accepted = listener.accept().await?;
-            io::Result::Ok((accepted, permit(&shared).await))
+            let (stream, peer) = listener.accept().await?;
+            // A socket belongs to the runtime that registers it: here it is not to be this one.
+            let stream = stream.into_std()?;
+            io::Result::Ok((stream, peer, permit(&shared).await))
         };
         let accepted = tokio::select! {
             biased;
@@ -141,13 +148,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             next = next => next,
         };
         match accepted {
-            Ok(((stream, peer), permit)) => {
+            Ok((stream, peer, permit)) => {
                 pause = PAUSE_FIRST;
                 let serving = connection::serve(stream, peer, Arc::clone(&shared));
-                shared.tasks.spawn(async move {
+                shards::spawn(shared.tasks.track_future(async move {
                     serving.await;
                     drop(permit);
-                });
+                }));
             }
             Err(error) if is_of_one_peer(&error) => {}
             Err(error) => {

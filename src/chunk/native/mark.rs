@@ -9,7 +9,7 @@ use super::sum::Sum;
 use super::version::{Standing, standing};
 use super::{NativeStore, record};
 use crate::error::Result;
-use crate::types::{ChunkVersion, Extent};
+use crate::types::{ChunkKey, ChunkVersion, Extent};
 
 /// A block that is about to change, from this offset in the chunk on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,13 @@ impl NativeStore {
             drop(hold);
             self.begin_whole_or_make(chunk, at)?;
         }
+    }
+
+    /// Whether a write would be the first one since a sync to one of its blocks.
+    pub(super) fn has_unmarked(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
+        let chunk = self.chunk(key);
+        let Ok(state) = self.state(&chunk) else { return true };
+        Touched::all(extents).iter().any(|touched| state.needs_mark(touched))
     }
 
     /// Gets the marks of blocks onto the disk that are about to change. The caller holds them.

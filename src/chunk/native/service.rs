@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
@@ -27,11 +26,11 @@ pub fn register(
     peers: &RpcClient,
 ) {
     let own = Arc::clone(store);
-    registry.add(move |call: Read, _| {
-        let read = || own.read(&call.chunk, &call.version, call.offset, call.length);
+    registry.add_quick(move |call: Read, _| {
+        let own = Arc::clone(&own);
         let is_quick = call.length <= limits::QUICK_READ_MAX;
-        let data: Result<Bytes> = if is_quick { read() } else { blocking(read) };
-        async { data }
+        let read = move || own.read(&call.chunk, &call.version, call.offset, call.length);
+        quickly_or_beside(is_quick, read)
     });
     register_changes(registry, store, peers);
     register_questions(registry, store);
@@ -50,8 +49,14 @@ pub fn register(
 }
 
 fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {
-    offer(registry, store, |store, call: Write| {
-        store.write(&call.chunk, &call.version, &call.extents)
+    let own = Arc::clone(store);
+    registry.add_quick(move |call: Write, _| {
+        let own = Arc::clone(&own);
+        let size: usize = call.extents.iter().map(|extent| extent.data.len()).sum();
+        // It goes into the operating system's cache, in less time than a hand-over takes.
+        let is_quick =
+            size <= limits::QUICK_WRITE_MAX && !own.waits_for_disk(&call.chunk, &call.extents);
+        quickly_or_beside(is_quick, move || own.write(&call.chunk, &call.version, &call.extents))
     });
     offer(registry, store, |store, call: Truncate| {
         store.truncate(&call.chunk, &call.version, call.length)
@@ -109,6 +114,14 @@ fn offer<M: Method>(
     });
 }
 
+/// Does work at once if it is quick, else in a thread where it keeps no other call waiting.
+async fn quickly_or_beside<T: Send + 'static>(
+    is_quick: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if is_quick { work() } else { in_background(work).await }
+}
+
 /// Does work that may wait for the disk where it keeps no other call waiting.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
@@ -134,7 +147,9 @@ pub async fn tend(store: Arc<NativeStore>, shutdown: CancellationToken) {
     }
 }
 
-async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| FsError::from(std::io::Error::from(error)))?

@@ -43,10 +43,17 @@ impl NativeStore {
 
     /// Syncs, if so many chunks wait for it that they would fill the memory.
     fn limit_dirty(&self) -> Result<()> {
-        if super::lock(&self.dirty).len() < limits::DIRTY_CHUNKS_MAX {
-            return Ok(());
-        }
-        self.sync_all()
+        if self.must_sync_first() { self.sync_all() } else { Ok(()) }
+    }
+
+    /// Whether so many chunks wait for a sync that the next write has to make one.
+    fn must_sync_first(&self) -> bool {
+        super::lock(&self.dirty).len() >= limits::DIRTY_CHUNKS_MAX
+    }
+
+    /// Whether a write would, as things are, wait for a sync before it changes anything.
+    pub(super) fn waits_for_disk(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
+        self.must_sync_first() || self.has_unmarked(key, extents)
     }
 }
 

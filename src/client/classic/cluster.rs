@@ -32,7 +32,8 @@ struct Shared {
 }
 
 type Sizes = Arc<Mutex<BTreeMap<ServerUrl, i64>>>;
-type Table = Arc<Mutex<BTreeMap<Key, (StoredValue, i64)>>>;
+type Entries = BTreeMap<Key, (StoredValue, i64)>;
+type Table = Arc<Mutex<Entries>>;
 
 impl Cluster {
     /// A master and `chunks` chunk servers of ours.
@@ -152,16 +153,17 @@ fn table(table: &Table, is_ours: bool) -> Registry {
     });
     let entries = table.clone();
     registry.add(move |call: Put, _| {
-        put(&entries, call.key, call.value, call.ttl_s);
+        put(&mut entries.lock().unwrap(), call.key, call.value, call.ttl_s);
         async { Ok(Done) }
     });
     if is_ours {
         let entries = table.clone();
         registry.add(move |call: Replace, _| {
-            let found = entries.lock().unwrap().get(&call.key).map(|(value, _)| value.clone());
-            let matches = found == call.expected;
+            let mut entries = entries.lock().unwrap();
+            let found = entries.get(&call.key).map(|(value, _)| value);
+            let matches = found == call.expected.as_ref();
             if matches {
-                put(&entries, call.key, call.value, call.ttl_s);
+                put(&mut entries, call.key, call.value, call.ttl_s);
             }
             async move { Ok(Replaced(matches)) }
         });
@@ -170,8 +172,7 @@ fn table(table: &Table, is_ours: bool) -> Registry {
     registry
 }
 
-fn put(table: &Table, key: Key, value: StoredValue, ttl_s: i64) {
-    let mut table = table.lock().unwrap();
+fn put(table: &mut Entries, key: Key, value: StoredValue, ttl_s: i64) {
     if ttl_s > 0 {
         table.insert(key, (value, ttl_s))
     } else {

@@ -61,13 +61,13 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(trust: Trust) -> Self {
+    pub(super) fn new(trust: &Trust) -> Self {
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_SERVER_MAX)
-            .build(Connector::new(&trust));
-        Self { http, trust }
+            .build(Connector::new(trust));
+        Self { http, trust: trust.clone() }
     }
 
     /// Sends a call once and reads the answer.

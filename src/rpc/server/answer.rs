@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits;
 use crate::rpc::fault::Fault;
@@ -202,7 +204,14 @@ async fn dispatch(
     params: Vec<Value>,
     caller: Caller,
 ) -> Result<Value, Fault> {
-    match caught(shared.registry.dispatch(name, params, caller)).await {
+    let outcome = if shared.registry.is_quick(name) {
+        caught(shared.registry.dispatch(name, params, caller)).await
+    } else {
+        let (registry, name) = (Arc::clone(&shared.registry), name.to_owned());
+        let call = async move { caught(registry.dispatch(&name, params, caller)).await };
+        AbortOnDropHandle::new(shared.runtime.spawn(call)).await.unwrap_or_default()
+    };
+    match outcome {
         Some(outcome) => outcome,
         None => {
             tracing::error!("the handler of {} panicked", shortened(name));

@@ -36,7 +36,7 @@ const READ_BUFFER_SIZE: usize = 256 << 10;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection until either side ends it. Nothing that happens here concerns another.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: std::net::TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let mut lifetime = pin!(live(stream, &shared));
     let outcome = tokio::select! {
         biased;
@@ -48,8 +48,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Share
     }
 }
 
-async fn live(stream: TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
+async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
     let patience = &shared.limits;
+    let stream = TcpStream::from_std(stream).map_err(|error| error.to_string())?;
     // Answers are written whole; waiting for more to send with them only delays them.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     // An idle connection may last for ever, but not longer than its peer's machine.

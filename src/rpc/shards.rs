@@ -1,0 +1,140 @@
+//! Threads that each drive tasks of their own: a connection and what its calls do stay on one.
+//!
+//! A runtime that moves tasks between its threads wakes a second thread for nearly every small
+//! call, to look whether there is more to do. On two cores that was measured to cost as much as the
+//! calls themselves. So connections are dealt out to as many threads as there are processors, and
+//! whatever would keep such a thread from its other connections goes to the runtime of the program.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::task::JoinHandle;
+
+use crate::limits;
+
+/// The threads of this process. They run until it ends.
+static SHARDS: LazyLock<Vec<Handle>> = LazyLock::new(start);
+
+/// Counts what was dealt out.
+static DEALT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static CURRENT: Cell<Option<Shard>> = const { Cell::new(None) };
+}
+
+/// One of the threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard(usize);
+
+/// While it lives, tasks and sockets that the calling thread makes belong to a shard.
+pub struct Entered<'a> {
+    before: Option<Shard>,
+    _runtime: EnterGuard<'a>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        CURRENT.set(self.before);
+    }
+}
+
+impl Shard {
+    /// The next one in turn. `None` if the system gave no threads: the runtime of the program has
+    /// to do.
+    #[must_use]
+    pub fn next() -> Option<Self> {
+        let count = SHARDS.len();
+        (count > 0).then(|| Self(DEALT.fetch_add(1, Ordering::Relaxed) % count))
+    }
+
+    /// That of the calling thread, or the one that it has entered.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.get()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count() -> usize {
+        SHARDS.len()
+    }
+
+    /// Its number, below [`Self::count`].
+    #[must_use]
+    pub fn number(self) -> usize {
+        self.0
+    }
+
+    /// Its runtime.
+    #[must_use]
+    pub fn runtime(self) -> &'static Handle {
+        &SHARDS[self.0]
+    }
+
+    /// Lets the calling thread act for it.
+    #[must_use]
+    pub fn enter(self) -> Entered<'static> {
+        Entered { before: CURRENT.replace(Some(self)), _runtime: self.runtime().enter() }
+    }
+}
+
+/// Runs a task on the next shard in turn.
+pub fn spawn<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    match Shard::next() {
+        Some(shard) => shard.runtime().spawn(task),
+        None => tokio::spawn(task),
+    }
+}
+
+fn start() -> Vec<Handle> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let started = (0..processors.min(limits::SHARDS_MAX)).map(start_one);
+    // Without a thread of its own each, fewer do it as well.
+    started.map_while(Result::ok).collect()
+}
+
+fn start_one(number: usize) -> std::io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+        CURRENT.set(Some(Shard(number)));
+        runtime.block_on(std::future::pending::<()>());
+    })?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shard, spawn};
+
+    #[tokio::test]
+    async fn a_task_stays_on_its_shard() {
+        let (first, second) = spawn(async {
+            let first = Shard::current();
+            tokio::task::yield_now().await;
+            (first, tokio::spawn(async { Shard::current() }).await.unwrap())
+        })
+        .await
+        .unwrap();
+        assert!(first.is_some());
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn who_enters_a_shard_acts_for_it() {
+        let shard = Shard::next().unwrap();
+        assert_eq!(Shard::current(), None);
+        {
+            let _entered = shard.enter();
+            assert_eq!(Shard::current(), Some(shard));
+        }
+        assert_eq!(Shard::current(), None);
+    }
+}
