@@ -65,7 +65,8 @@ fn ranges_are_written_and_read_over_the_wire() {
     rpc.call(url, call).expect("allocate");
     let stat = rpc.call(url, Stat { chunk }).expect("stat");
     assert_eq!((stat.version, stat.length, stat.held), (1, 1 << 20, 10));
-    let cut = ChunkVersion { version: 2, cuts_from: 1, cuts: vec![Cut { version: 2, keep: 5 }] };
+    let cuts = vec![Cut { version: 2, keep: 5 }];
+    let cut = ChunkVersion { version: 2, cuts_from: 1, cuts, must_exist: true };
     assert_eq!(rpc.call(url, MakeCuts { chunk, version: cut }).expect("cut"), 5);
     assert_eq!(kind(rpc.call(url, write(chunk, 0, vec![1]))), ErrorKind::Stale);
 }

@@ -121,6 +121,14 @@ impl Sessions {
         if self.live.contains_key(&id) { Ok(()) } else { Err(unknown()) }
     }
 
+    /// Checks that a session may change something; session 0, which is nobody, may.
+    ///
+    /// # Errors
+    /// `BadHandle` if there is no such session.
+    pub fn check_author(&self, id: SessionId) -> Result<()> {
+        if id == 0 { Ok(()) } else { self.check(id) }
+    }
+
     /// Checks that a session can open one more inode; session 0, which is nobody, can.
     ///
     /// # Errors
@@ -233,6 +241,8 @@ mod tests {
         assert!(sessions.expire(Timestamp(100)).is_empty());
         assert_eq!(sessions.expire(Timestamp(101)), [(1, "test".to_owned())]);
         assert_eq!(sessions.check(1).unwrap_err().kind(), ErrorKind::BadHandle);
+        assert_eq!(sessions.check_author(1).unwrap_err().kind(), ErrorKind::BadHandle);
+        assert!(sessions.check_author(2).is_ok() && sessions.check_author(0).is_ok());
         assert!(sessions.check(2).is_ok() && sessions.may_hold(INO, Timestamp(0)));
         assert!(sessions.detach(2) && !sessions.detach(2));
         assert!(sessions.is_empty() && !sessions.may_hold(INO, Timestamp(0)));

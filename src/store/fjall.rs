@@ -41,7 +41,8 @@ pub struct Store {
     path: PathBuf,
     tables: Vec<Table>,
     state: RwLock<State>,
-    /// Commits since the start; what [`Store::sync`] measures its work by.
+    /// Commits since the start, and one for all that were there then: the process that made those
+    /// may have died before it synced them. What [`Store::sync`] measures its work by.
     committed: AtomicU64,
     /// The value of `committed` that is on disk for certain. Held during a sync, so that all who
     /// wait for it share the next one.
@@ -67,7 +68,7 @@ impl Store {
             path: path.to_owned(),
             tables: tables.to_vec(),
             state: RwLock::new(State { database: Some(Arc::new(database)), failure: None }),
-            committed: AtomicU64::new(0),
+            committed: AtomicU64::new(1),
             synced: Mutex::new(0),
         })
     }
@@ -124,6 +125,9 @@ impl Store {
         if *synced >= wanted {
             return Ok(());
         }
+        if *synced == 0 {
+            self.sync_what_was_found()?;
+        }
         let reached = self.committed.load(Ordering::Acquire);
         let result = {
             let state = self.opened()?;
@@ -138,6 +142,16 @@ impl Store {
             }
             Err(error) => Err(self.fail("cannot sync", &error)),
         }
+    }
+
+    /// Writes through what an earlier process left to the operating system, in whatever files: the
+    /// database would sync only what this process has written.
+    fn sync_what_was_found(&self) -> Result<()> {
+        let synced = std::fs::File::open(&self.path)
+            .and_then(|directory| Ok(rustix::fs::syncfs(&directory)?));
+        synced.map_err(|error| {
+            self.refuse_writes(format!("cannot sync {}: {error}", self.path.display()))
+        })
     }
 
     /// Whether there are commits that no sync has covered.
@@ -284,5 +298,31 @@ impl Snapshot {
     /// What `work` returns.
     pub fn read<T>(&self, work: impl FnOnce(&dyn ReadTxn) -> Result<T>) -> Result<T> {
         work(&self.database.read_at(&self.snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Store;
+    use crate::store::Table;
+
+    const T: Table = Table("t");
+
+    #[test]
+    fn what_an_earlier_process_committed_is_not_taken_for_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &[T]).unwrap();
+        assert!(store.is_dirty(), "nobody knows what the last process synced");
+        store.sync().unwrap();
+        assert!(!store.is_dirty());
+        store
+            .write(|txn| {
+                txn.put(T, b"k", b"v");
+                Ok(())
+            })
+            .unwrap();
+        assert!(store.is_dirty());
+        drop(store);
+        assert!(Store::open(dir.path(), &[T]).unwrap().is_dirty());
     }
 }

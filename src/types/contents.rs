@@ -16,20 +16,23 @@ pub struct ChunkVersion {
     pub cuts_from: u64,
     /// The cuts, in any order.
     pub cuts: Vec<Cut>,
+    /// Bytes were written to the chunk before. A server that does not have it has lost it, and must
+    /// not make it anew as if what was in it had been zeros.
+    pub must_exist: bool,
 }
 
 impl ChunkVersion {
     /// A version, and nothing that brings up an older one.
     #[must_use]
     pub fn of(version: u64) -> Self {
-        Self { version, cuts_from: version, cuts: Vec::new() }
+        Self { version, cuts_from: version, cuts: Vec::new(), must_exist: false }
     }
 }
 
 impl From<&ChunkLayout> for ChunkVersion {
     fn from(layout: &ChunkLayout) -> Self {
-        let ChunkLayout { version, cuts_from, ref cuts, .. } = *layout;
-        Self { version, cuts_from, cuts: cuts.clone() }
+        let ChunkLayout { version, cuts_from, ref cuts, bytes, .. } = *layout;
+        Self { version, cuts_from, cuts: cuts.clone(), must_exist: bytes > 0 }
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use htfs::error::ErrorKind;
 use htfs::proto::Packed;
+use htfs::proto::fs::MakeDir;
 use htfs::proto::session::{GetLock, Lock, LockKind, SetLock};
-use htfs::types::Ino;
+use htfs::types::{Credentials, Ino, Name};
 
 use crate::client::{Client, Master};
 
@@ -83,4 +84,8 @@ async fn the_locks_of_a_session_end_with_it() {
     }
     assert_eq!(a.refused(set(&a, ino, write_lock(1), 0)).await, ErrorKind::BadHandle);
     assert_eq!(a.renew(&[]).await.unwrap_err().kind(), ErrorKind::BadHandle);
+    let name = Name::new("late").unwrap();
+    let who = Packed(Credentials::ROOT);
+    let late = MakeDir { parent: Ino::ROOT, name, mode: 0o755, who, session: a.session };
+    assert_eq!(a.refused(late).await, ErrorKind::BadHandle, "it is over, and changes nothing");
 }

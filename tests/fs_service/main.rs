@@ -8,6 +8,7 @@ mod client;
 mod events;
 mod heart;
 mod locks;
+mod lost_locks;
 mod names;
 mod orphans;
 mod recovery;

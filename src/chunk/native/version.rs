@@ -95,7 +95,7 @@ impl NativeStore {
         Ok(hold)
     }
 
-    /// As [`NativeStore::begin_whole`], and makes the chunk if there is none.
+    /// As [`NativeStore::begin_whole`], and makes the chunk if there is none, unless there must be.
     pub(super) fn begin_whole_or_make<'a>(
         &self,
         chunk: &'a Arc<Chunk>,
@@ -104,6 +104,9 @@ impl NativeStore {
         let (hold, state) = chunk.hold_whole(self.state(chunk)?);
         if !state.exists {
             drop(state);
+            if at.must_exist {
+                return Err(not_found(&chunk.key));
+            }
             self.make(chunk, at.version)?;
             return Ok(hold);
         }

@@ -67,17 +67,18 @@ impl<C: Cluster> NativeFs<C> {
         mut change: SetAttr,
         who: &Credentials,
     ) -> Result<Attr> {
-        if let Some(handle) = handle {
-            let is_writable =
-                self.inodes.file(handle).is_ok_and(|file| file.access.includes(Access::WRITE));
-            change.by_handle = is_writable;
+        if let Some(Ok(file)) = handle.map(|handle| self.inodes.file(handle)) {
+            self.check_locks(&file)?;
+            change.by_handle = file.access.includes(Access::WRITE);
         }
         let new_size = change.size;
-        let (who_packed, session) = (Packed(who.clone()), self.session.id());
-        let call = SetAttributes { ino, change: Packed(change), who: who_packed, session };
+        let call = |session| {
+            let (change, who) = (Packed(change.clone()), Packed(who.clone()));
+            SetAttributes { ino, change, who, session }
+        };
         let Some(inode) = self.inodes.get(ino) else {
             let fence = self.cache.fence(ino);
-            let outcome = self.cluster.ask(call).await;
+            let outcome = self.ask_in_session(call).await;
             self.cache.drop_attr(ino);
             let Packed(attr) = outcome?;
             if new_size.is_some() {
@@ -90,7 +91,7 @@ impl<C: Cluster> NativeFs<C> {
         // are set outlive them.
         let _turn = inode.turn.lock().await;
         self.flush_in_turn(&inode).await?;
-        let outcome = self.cluster.ask(call).await;
+        let outcome = self.ask_in_session(call).await;
         self.cache.drop_attr(ino);
         let Packed(attr) = outcome?;
         {
@@ -123,7 +124,8 @@ impl<C: Cluster> NativeFs<C> {
         let (Ok(bytes), Some(inode)) = (made, self.inodes.get(ino)) else { return };
         let chunk = ChunkBytes { key: chunk.key, version: chunk.version, bytes };
         let written = Written { end: 0, is_modified: false };
-        if let Err(error) = self.extend(&inode, written, vec![chunk], who).await {
+        let losses = inode.state().lock_losses;
+        if let Err(error) = self.extend(&inode, written, vec![chunk], (who, losses)).await {
             tracing::debug!(%ino, "the master was not told of a cut: {error}");
         }
     }
@@ -159,9 +161,11 @@ impl<C: Cluster> NativeFs<C> {
         mode: XattrMode,
         who: &Credentials,
     ) -> Result<()> {
-        let (mode, who, session) = (Packed(mode), Packed(who.clone()), self.session.id());
-        let call = SetXattr { ino, name, value, mode, who, session };
-        let set = self.cluster.ask(call).await;
+        let call = |session| {
+            let (name, value, who) = (name.clone(), value.clone(), Packed(who.clone()));
+            SetXattr { ino, name, value, mode: Packed(mode), who, session }
+        };
+        let set = self.ask_in_session(call).await;
         self.cache.drop_attr(ino);
         set.map(|_| ())
     }
@@ -180,8 +184,9 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn removexattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<()> {
-        let call = RemoveXattr { ino, name, who: Packed(who.clone()), session: self.session.id() };
-        let removed = self.cluster.ask(call).await;
+        let call =
+            |session| RemoveXattr { ino, name: name.clone(), who: Packed(who.clone()), session };
+        let removed = self.ask_in_session(call).await;
         self.cache.drop_attr(ino);
         removed.map(|_| ())
     }

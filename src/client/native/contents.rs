@@ -26,6 +26,7 @@ impl<C: Cluster> NativeFs<C> {
     pub async fn read(self: &Arc<Self>, handle: Handle, offset: u64, length: u32) -> Result<Bytes> {
         let file = self.inodes.file(handle)?;
         file.permit(Access::READ)?;
+        self.check_locks(&file)?;
         self.read_inode(&file.inode, offset, u64::from(length)).await
     }
 
@@ -44,6 +45,7 @@ impl<C: Cluster> NativeFs<C> {
         let file = self.inodes.file(handle)?;
         // A page that a mapping made dirty may be written through any handle of the file.
         file.permit(Access::WRITE)?;
+        self.check_locks(&file)?;
         file.untold_failure()?;
         let length = data.len() as u64;
         if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
@@ -78,13 +80,9 @@ impl<C: Cluster> NativeFs<C> {
     async fn append(&self, file: &OpenFile, length: u64, who: &Credentials) -> Result<u64> {
         // Bytes that were written here behind the end that the master knows come first.
         self.flush_inode(&file.inode).await?;
-        let call = Append {
-            ino: file.inode.ino,
-            length,
-            who: Packed(who.clone()),
-            session: self.session.id(),
-        };
-        let offset = self.cluster.ask(call).await?;
+        let ino = file.inode.ino;
+        let call = |session| Append { ino, length, who: Packed(who.clone()), session };
+        let offset = self.ask_in_session(call).await?;
         self.cache.drop_attr(file.inode.ino);
         let mut state = file.inode.state();
         state.is_stale = true;
@@ -103,6 +101,7 @@ impl<C: Cluster> NativeFs<C> {
     /// What stood in the way, now or in a flush that nobody waited for.
     pub async fn fsync(&self, handle: Handle) -> Result<()> {
         let file = self.inodes.file(handle)?;
+        self.check_locks(&file)?;
         let synced = self.sync_inode(&file.inode).await;
         let untold = file.untold_failure();
         synced.and(untold)

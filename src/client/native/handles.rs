@@ -41,14 +41,14 @@ impl<C: Cluster> NativeFs<C> {
             self.flush_inode(&inode).await?;
         }
         let executes = flags.has(FLAG_EXECUTE);
-        let call = Open {
+        let call = |session| Open {
             ino,
             mode: Packed(open_mode(flags, executes)),
             who: Packed(who.clone()),
-            session: self.session.id(),
+            session,
         };
         let fence = self.cache.fence(ino);
-        let Packed(opened) = self.cluster.ask(call).await?;
+        let Packed(opened) = self.ask_in_session(call).await?;
         self.cache.put_attr(&opened.attr, fence);
         self.begin(opened, flags).map(|(_, opened)| opened)
     }
@@ -65,16 +65,16 @@ impl<C: Cluster> NativeFs<C> {
         flags: OpenFlags,
         who: &Credentials,
     ) -> Result<(Attr, Opened)> {
-        let call = Create {
+        let call = |session| Create {
             parent,
             name: name.clone(),
             mode,
             open: Packed(open_mode(flags, false)),
             who: Packed(who.clone()),
-            session: self.session.id(),
+            session,
         };
         let fence = self.cache.fence(parent);
-        let Packed(opened) = self.cluster.ask(call).await?;
+        let Packed(opened) = self.ask_in_session(call).await?;
         self.note_name(parent, name, &opened.attr, fence);
         self.begin(opened, flags)
     }
@@ -131,7 +131,7 @@ impl<C: Cluster> NativeFs<C> {
         }
         drop(file);
         if let Some(inode) = self.inodes.close(handle) {
-            self.session.forget_locked(inode.ino);
+            self.session.held.forget_file(inode.ino);
             self.give_up(&inode);
         }
         sent
@@ -154,9 +154,8 @@ impl<C: Cluster> NativeFs<C> {
     /// Those of the master, such as `AccessDenied`.
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
         let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
-        let call =
-            Open { ino, mode: Packed(mode), who: Packed(who.clone()), session: self.session.id() };
-        let Packed(opened) = self.cluster.ask(call).await?;
+        let call = |session| Open { ino, mode: Packed(mode), who: Packed(who.clone()), session };
+        let Packed(opened) = self.ask_in_session(call).await?;
         debug_assert_eq!(opened.attr.kind, FileKind::Directory);
         let handle = self.inodes.open_directory(ino)?;
         self.session.note_opened();

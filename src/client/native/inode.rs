@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) failures: u64,
     pub(super) is_flushing: bool,
     pub(super) handles: u32,
+    /// How often locks on the file were lost with a session.
+    pub(super) lock_losses: u64,
 }
 
 impl Inode {
@@ -76,6 +78,7 @@ impl Inode {
             failures: 0,
             is_flushing: false,
             handles: 0,
+            lock_losses: 0,
             attr,
         };
         Self { ino: state.attr.ino, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
@@ -175,6 +178,16 @@ impl State {
         };
         self.next_read = offset + length;
         self.window
+    }
+}
+
+/// Whether to try once more with places of chunks that are asked for anew: these were old, or may
+/// have been, if a server does not have a chunk.
+pub(super) fn may_be_old(error: &FsError, attempt: u32) -> bool {
+    match error.kind() {
+        ErrorKind::Stale => attempt < limits::STALE_ATTEMPTS_MAX,
+        ErrorKind::Corrupt => attempt == 1,
+        _ => false,
     }
 }
 

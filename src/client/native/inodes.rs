@@ -19,6 +19,8 @@ pub(super) struct OpenFile {
     pub(super) is_sync: bool,
     /// Failures of the inode that this handle has told of.
     failures_told: AtomicU64,
+    /// Losses of locks of the inode before the handle was opened.
+    pub(super) lock_losses: u64,
 }
 
 impl OpenFile {
@@ -102,12 +104,13 @@ impl Inodes {
             .entry(attr.ino)
             .or_insert_with(|| Arc::new(Inode::new(attr, &self.clean_total)));
         let inode = Arc::clone(inode);
-        let failures_told = {
+        let (failures_told, lock_losses) = {
             let mut state = inode.state();
             state.handles += 1;
-            AtomicU64::new(state.failures)
+            (AtomicU64::new(state.failures), state.lock_losses)
         };
-        let file = OpenFile { inode: Arc::clone(&inode), access, is_sync, failures_told };
+        let file = Arc::clone(&inode);
+        let file = OpenFile { inode: file, access, is_sync, failures_told, lock_losses };
         table.files.insert(handle, Arc::new(file));
         Ok((handle, inode))
     }

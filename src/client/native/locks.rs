@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
+use super::session::is_unknown_session;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
+use crate::proto::fs::SessionId;
 use crate::proto::session::{GetLock, Lock, LockKind, SetLock};
 use crate::types::Ino;
+
+/// First and last byte of a lock on all that a file can have.
+const WHOLE_FILE: (u64, u64) = (0, i64::MAX.cast_unsigned());
 
 impl<C: Cluster> NativeFs<C> {
     /// The lock that stands in the way of `lock`, if any.
@@ -20,8 +25,8 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master.
     pub async fn getlk(&self, ino: Ino, lock: Lock) -> Result<Option<Lock>> {
-        let call = GetLock { session: self.session.id(), ino, lock: Packed(lock) };
-        let Packed(found) = self.cluster.ask(call).await?;
+        let call = |session| GetLock { session, ino, lock: Packed(lock) };
+        let Packed(found) = self.ask_in_session(call).await?;
         Ok(found)
     }
 
@@ -47,11 +52,10 @@ impl<C: Cluster> NativeFs<C> {
                     self.flush_inode(&inode).await?;
                 }
             }
-            LockKind::Read | LockKind::Write => self.session.note_locked(ino),
+            LockKind::Read | LockKind::Write => {}
         }
         loop {
-            let call = SetLock { session: self.session.id(), ino, lock: Packed(lock), wait_ms };
-            if self.cluster.ask(call).await? {
+            if self.ask_for_lock(ino, lock, wait_ms).await? {
                 return match lock.kind {
                     LockKind::Unlock => Ok(()),
                     LockKind::Read | LockKind::Write => self.see_others(ino).await,
@@ -64,6 +68,41 @@ impl<C: Cluster> NativeFs<C> {
                 return Err(FsError::new(ErrorKind::Interrupted, "a signal came"));
             }
         }
+    }
+
+    /// Asks once; answers whether the lock is set, or cleared.
+    async fn ask_for_lock(&self, ino: Ino, lock: Lock, wait_ms: u64) -> Result<bool> {
+        let session = self.session.id();
+        match self.ask_for_lock_in(session, ino, lock, wait_ms).await {
+            Err(error) if is_unknown_session(&error) => {}
+            outcome => return outcome,
+        }
+        self.reattach(session).await;
+        self.ask_for_lock_in(self.session.id(), ino, lock, wait_ms).await
+    }
+
+    async fn ask_for_lock_in(
+        &self,
+        session: SessionId,
+        ino: Ino,
+        lock: Lock,
+        wait_ms: u64,
+    ) -> Result<bool> {
+        let held = &self.session.held;
+        // Before the call: if its answer gets lost, the lock may have been set.
+        let is_first = lock.kind != LockKind::Unlock && held.note(ino, lock.owner);
+        let call = SetLock { session, ino, lock: Packed(lock), wait_ms };
+        let answer = self.cluster.ask(call).await;
+        let is_refused = match &answer {
+            Ok(is_set) => !is_set,
+            Err(error) => is_unknown_session(error),
+        };
+        let is_all_cleared =
+            lock.kind == LockKind::Unlock && (lock.start, lock.end) == WHOLE_FILE && answer.is_ok();
+        if is_first && is_refused || is_all_cleared {
+            held.forget(ino, lock.owner);
+        }
+        answer
     }
 
     /// What others wrote under the lock counts from now on, whether or not its event has come.
@@ -80,13 +119,12 @@ impl<C: Cluster> NativeFs<C> {
 
     /// Clears all locks that an owner has on a file.
     pub(super) async fn unlock_owner(&self, ino: Ino, owner: u64) {
-        if !self.session.has_locked(ino) {
+        if !self.session.held.has(ino, owner) {
             return;
         }
-        let (start, end) = (0, i64::MAX.cast_unsigned());
+        let (start, end) = WHOLE_FILE;
         let lock = Lock { owner, is_flock: false, kind: LockKind::Unlock, start, end, pid: 0 };
-        let call = SetLock { session: self.session.id(), ino, lock: Packed(lock), wait_ms: 0 };
-        if let Err(error) = self.cluster.ask(call).await {
+        if let Err(error) = self.ask_for_lock(ino, lock, 0).await {
             tracing::warn!(%ino, "a lock was not given back: {error}");
         }
     }

@@ -8,7 +8,7 @@
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
-//! what other clients do.
+//! what other clients do; `held_locks` is about what is lost with a session.
 
 pub mod attached;
 mod attributes;
@@ -19,6 +19,7 @@ pub mod data;
 pub mod dirty;
 pub mod fs;
 mod handles;
+mod held_locks;
 mod inode;
 mod inodes;
 mod layout;

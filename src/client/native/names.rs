@@ -75,11 +75,12 @@ impl<C: Cluster> NativeFs<C> {
         mode: u32,
         who: &Credentials,
     ) -> Result<Attr> {
-        let who = Packed(who.clone());
         let fence = self.cache.fence(parent);
-        let session = self.session.id();
-        let call = MakeDir { parent, name: name.clone(), mode, who, session };
-        let Packed(attr) = self.cluster.ask(call).await?;
+        let call = |session| {
+            let (name, who) = (name.clone(), Packed(who.clone()));
+            MakeDir { parent, name, mode, who, session }
+        };
+        let Packed(attr) = self.ask_in_session(call).await?;
         self.note_name(parent, name, &attr, fence);
         Ok(attr)
     }
@@ -96,11 +97,12 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let Node { kind, mode, rdev } = node;
-        let (who, kind) = (Packed(who.clone()), Packed(kind));
         let fence = self.cache.fence(parent);
-        let session = self.session.id();
-        let call = MakeNode { parent, name: name.clone(), kind, mode, rdev, who, session };
-        let Packed(attr) = self.cluster.ask(call).await?;
+        let call = |session| {
+            let (name, kind, who) = (name.clone(), Packed(kind), Packed(who.clone()));
+            MakeNode { parent, name, kind, mode, rdev, who, session }
+        };
+        let Packed(attr) = self.ask_in_session(call).await?;
         self.note_name(parent, name, &attr, fence);
         Ok(attr)
     }
@@ -117,9 +119,11 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let fence = self.cache.fence(parent);
-        let (who, session) = (Packed(who.clone()), self.session.id());
-        let call = MakeSymlink { parent, name: name.clone(), target, who, session };
-        let Packed(attr) = self.cluster.ask(call).await?;
+        let call = |session| {
+            let (name, target, who) = (name.clone(), target.clone(), Packed(who.clone()));
+            MakeSymlink { parent, name, target, who, session }
+        };
+        let Packed(attr) = self.ask_in_session(call).await?;
         self.note_name(parent, name, &attr, fence);
         Ok(attr)
     }
@@ -136,9 +140,11 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let fence = self.cache.fence(parent);
-        let (who, session) = (Packed(who.clone()), self.session.id());
-        let call = MakeLink { ino, parent, name: name.clone(), who, session };
-        let Packed(attr) = self.cluster.ask(call).await?;
+        let call = |session| {
+            let (name, who) = (name.clone(), Packed(who.clone()));
+            MakeLink { ino, parent, name, who, session }
+        };
+        let Packed(attr) = self.ask_in_session(call).await?;
         self.note_name(parent, name, &attr, fence);
         self.current(attr).await
     }
@@ -148,9 +154,11 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master.
     pub async fn unlink(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<()> {
-        let (who, session) = (Packed(who.clone()), self.session.id());
-        let call = Unlink { parent, name: name.clone(), who, session };
-        let removed = self.cluster.ask(call).await;
+        let call = |session| {
+            let (name, who) = (name.clone(), Packed(who.clone()));
+            Unlink { parent, name, who, session }
+        };
+        let removed = self.ask_in_session(call).await;
         self.note_removed(parent, name);
         removed.map(|_| ())
     }
@@ -160,9 +168,11 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master.
     pub async fn rmdir(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<()> {
-        let (who, session) = (Packed(who.clone()), self.session.id());
-        let call = RemoveDir { parent, name: name.clone(), who, session };
-        let removed = self.cluster.ask(call).await;
+        let call = |session| {
+            let (name, who) = (name.clone(), Packed(who.clone()));
+            RemoveDir { parent, name, who, session }
+        };
+        let removed = self.ask_in_session(call).await;
         self.note_removed(parent, name);
         removed.map(|_| ())
     }
@@ -191,16 +201,16 @@ impl<C: Cluster> NativeFs<C> {
         mode: RenameMode,
         who: &Credentials,
     ) -> Result<()> {
-        let call = Rename {
+        let call = |session| Rename {
             parent: from.0,
             name: from.1.clone(),
             new_parent: to.0,
             new_name: to.1.clone(),
             mode: Packed(mode),
             who: Packed(who.clone()),
-            session: self.session.id(),
+            session,
         };
-        let renamed = self.cluster.ask(call).await;
+        let renamed = self.ask_in_session(call).await;
         self.note_removed(from.0, from.1);
         self.note_removed(to.0, to.1);
         renamed.map(|_| ())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::data::{ChunkChange, Cluster};
 use super::fs::NativeFs;
-use super::inode::{Inode, too_large};
+use super::inode::{Inode, may_be_old, too_large};
 use crate::client::vfs::Handle;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::{ChunkPart, chunk_index, chunk_parts};
@@ -52,18 +52,18 @@ impl<C: Cluster> NativeFs<C> {
     ) -> Result<()> {
         let file = self.inodes.file(handle)?;
         file.permit(Access::WRITE)?;
+        self.check_locks(&file)?;
         let (what, keeps_size) = allocation(mode)?;
         let end = offset.checked_add(length).filter(|end| *end <= limits::FILE_SIZE_MAX);
         let end = end.ok_or_else(too_large)?;
         let inode = &file.inode;
         let _turn = inode.turn.lock().await;
         self.flush_in_turn(inode).await?;
+        let losses = file.lock_losses;
         let mut attempt = 1;
         let chunks = loop {
             match self.change_chunks(inode, what, offset, length).await {
-                Err(error)
-                    if error.kind() == ErrorKind::Stale && attempt < limits::STALE_ATTEMPTS_MAX =>
-                {
+                Err(error) if may_be_old(&error, attempt) => {
                     inode.state().layout.clear();
                     attempt += 1;
                 }
@@ -71,7 +71,7 @@ impl<C: Cluster> NativeFs<C> {
             }
         };
         let written = Written { end: if keeps_size { 0 } else { end }, is_modified: true };
-        let told = self.extend(inode, written, chunks, who).await;
+        let told = self.extend(inode, written, chunks, (who, losses)).await;
         let mut state = inode.state();
         state.clean.remove(offset, length);
         state.epoch += 1;
@@ -182,6 +182,8 @@ impl<C: Cluster> NativeFs<C> {
         let (from, to) = (self.inodes.file(source)?, self.inodes.file(target)?);
         from.permit(Access::READ)?;
         to.permit(Access::WRITE)?;
+        self.check_locks(&from)?;
+        self.check_locks(&to)?;
         self.flush_inode(&from.inode).await?;
         let size = self.getattr(from.inode.ino).await?.size;
         let length = length.min(size.saturating_sub(source_at)).min(limits::FILE_SIZE_MAX);
@@ -252,7 +254,8 @@ impl<C: Cluster> NativeFs<C> {
     ) -> Result<()> {
         let chunk = ChunkBytes { key: target.key, version: target.version, bytes };
         let written = Written { end, is_modified: true };
-        let told = self.extend(to, written, vec![chunk], who).await;
+        let losses = to.state().lock_losses;
+        let told = self.extend(to, written, vec![chunk], (who, losses)).await;
         let mut state = to.state();
         state.epoch += 1;
         self.note_change(&mut state, told?);

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::clean::block_of;
 use super::data::Cluster;
 use super::fs::NativeFs;
-use super::inode::Inode;
-use crate::error::{ErrorKind, Result};
+use super::inode::{Inode, may_be_old};
+use crate::error::Result;
 use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits;
 use crate::proto::Packed;
@@ -151,9 +151,7 @@ impl<C: Cluster> NativeFs<C> {
         let mut attempt = 1;
         loop {
             match self.fetch_once(inode, offset, length).await {
-                Err(error)
-                    if error.kind() == ErrorKind::Stale && attempt < limits::STALE_ATTEMPTS_MAX =>
-                {
+                Err(error) if may_be_old(&error, attempt) => {
                     inode.state().layout.clear();
                     attempt += 1;
                 }

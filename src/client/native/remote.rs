@@ -100,8 +100,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
             Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => {
                 Ok(Bytes::new())
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(lost(chunk)),
-            outcome => outcome,
+            outcome => outcome.map_err(|error| lost_if_missing(chunk, error)),
         }
     }
 
@@ -109,7 +108,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
         let key = chunk.key;
         let call =
             || Write { chunk: key, version: ChunkVersion::from(chunk), extents: extents.clone() };
-        self.ask_all(chunk, call).await
+        self.ask_all(chunk, call).await.map_err(|error| lost_if_missing(chunk, error))
     }
 
     async fn change(&self, chunk: &ChunkLayout, change: ChunkChange) -> Result<u64> {
@@ -134,7 +133,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
         };
         match changed {
             Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => Ok(0),
-            outcome => outcome,
+            outcome => outcome.map_err(|error| lost_if_missing(chunk, error)),
         }
     }
 
@@ -147,8 +146,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
             Err(error) if error.kind() == ErrorKind::NotFound && chunk.bytes == 0 => {
                 Ok((target == Whence::Hole).then_some(offset))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(lost(chunk)),
-            Err(error) => Err(error),
+            Err(error) => Err(lost_if_missing(chunk, error)),
         }
     }
 
@@ -172,7 +170,8 @@ impl<C: Calls> ChunkIo for Remote<C> {
             offset: target_at,
             length,
         };
-        self.ask_all(target, call).await.map(Some)
+        let copied = self.ask_all(target, call).await;
+        copied.map(Some).map_err(|error| lost_if_missing(source, error))
     }
 
     async fn sync(&self, server: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
@@ -180,7 +179,13 @@ impl<C: Calls> ChunkIo for Remote<C> {
     }
 }
 
-/// Bytes were written to the chunk, and the server does not have it.
-fn lost(chunk: &ChunkLayout) -> FsError {
-    FsError::new(ErrorKind::Corrupt, format!("the servers have lost chunk {}", chunk.key))
+/// If a server does not have a chunk to which bytes were written, it has lost it. Or the layout is
+/// from before the file was cut: who sees this error asks for it again.
+fn lost_if_missing(chunk: &ChunkLayout, error: FsError) -> FsError {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            FsError::new(ErrorKind::Corrupt, format!("the servers have lost chunk {}", chunk.key))
+        }
+        _ => error,
+    }
 }

@@ -1,21 +1,20 @@
 //! The mount's session at the master: what it holds open, and the stream of what others changed.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
-use super::lock;
+use super::held_locks::{HeldLocks, locks_lost};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Attach, Detach, Events, Renew, WaitEvents};
-use crate::types::{Change, Ino};
+use crate::rpc::Method;
+use crate::types::Change;
 
 /// What is known of the session.
 pub(super) struct SessionState {
@@ -25,8 +24,14 @@ pub(super) struct SessionState {
     last_event: AtomicU64,
     /// Counts opened files: a renewal that was under way meanwhile did not name them.
     opened: AtomicU64,
-    /// Inodes that this mount has ever locked: only those cost a call when they are closed.
-    locked: Mutex<HashSet<Ino>>,
+    /// The locks that the session may have.
+    pub(super) held: HeldLocks,
+    origin: Instant,
+    /// When the last attachment or renewal that succeeded was sent, in milliseconds after `origin`:
+    /// the master counts the lease from a later moment.
+    renewed_ms: AtomicU64,
+    /// Held by who replaces the session.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl SessionState {
@@ -37,21 +42,21 @@ impl SessionState {
             lease_ms: AtomicU64::new(0),
             last_event: AtomicU64::new(0),
             opened: AtomicU64::new(0),
-            locked: Mutex::default(),
+            held: HeldLocks::default(),
+            origin: Instant::now(),
+            renewed_ms: AtomicU64::new(0),
+            replacing: tokio::sync::Mutex::default(),
         }
     }
 
-    pub(super) fn note_locked(&self, ino: Ino) {
-        lock(&self.locked).insert(ino);
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn has_locked(&self, ino: Ino) -> bool {
-        lock(&self.locked).contains(&ino)
-    }
-
-    /// Nobody has the inode open any more, so nobody has a lock on it.
-    pub(super) fn forget_locked(&self, ino: Ino) {
-        lock(&self.locked).remove(&ino);
+    /// Whether the master may have ended the session, as far as this mount can know without it.
+    pub(super) fn is_lease_over(&self) -> bool {
+        let age_ms = self.now_ms().saturating_sub(self.renewed_ms.load(Ordering::Acquire));
+        age_ms > self.lease_ms.load(Ordering::Acquire)
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -66,7 +71,9 @@ impl SessionState {
 impl<C: Cluster> NativeFs<C> {
     pub(super) async fn attach_session(&self) -> Result<()> {
         let call = Attach { client: self.session.client.clone() };
+        let sent_ms = self.session.now_ms();
         let Packed(session) = self.cluster.ask(call).await?;
+        self.session.renewed_ms.store(sent_ms, Ordering::Release);
         self.session.last_event.store(session.last_event, Ordering::Release);
         self.session.lease_ms.store(session.lease_ms, Ordering::Release);
         self.session.id.store(session.id, Ordering::Release);
@@ -74,8 +81,54 @@ impl<C: Cluster> NativeFs<C> {
         Ok(())
     }
 
+    /// Makes a change that the master takes only from a session it knows. If it does not know this
+    /// mount's any more, it has done nothing: the mount gets a new session and asks once more.
+    ///
+    /// # Errors
+    /// The master's own; `Io` if there is no new session.
+    pub(super) async fn ask_in_session<M: Method>(
+        &self,
+        call: impl Fn(SessionId) -> M + Send,
+    ) -> Result<M::Answer> {
+        self.ask_in_session_if(call, || true).await
+    }
+
+    /// The same, for what may only be done while a condition holds, which can end with a session.
+    ///
+    /// # Errors
+    /// Also `Io` if it does not hold.
+    pub(super) async fn ask_in_session_if<M: Method>(
+        &self,
+        call: impl Fn(SessionId) -> M + Send,
+        may_go_on: impl Fn() -> bool + Send,
+    ) -> Result<M::Answer> {
+        // The number first: when locks are lost, the condition ends before there is a new one.
+        let session = self.session.id();
+        if !may_go_on() {
+            return Err(locks_lost());
+        }
+        match self.cluster.ask(call(session)).await {
+            Err(error) if is_unknown_session(&error) => {}
+            outcome => return outcome,
+        }
+        self.reattach(session).await;
+        let session = self.session.id();
+        if !may_go_on() {
+            return Err(locks_lost());
+        }
+        let answer = self.cluster.ask(call(session)).await;
+        answer.map_err(|error| match is_unknown_session(&error) {
+            true => FsError::new(ErrorKind::Io, "the master has no session for this mount"),
+            false => error,
+        })
+    }
+
     pub(super) async fn end_session(&self) {
-        let call = Detach { session: self.session.id() };
+        self.detach_session(self.session.id()).await;
+    }
+
+    async fn detach_session(&self, session: SessionId) {
+        let call = Detach { session };
         if let Err(error) = self.cluster.ask(call).await {
             tracing::debug!("the session ends by itself: {error}");
         }
@@ -169,6 +222,12 @@ impl<C: Cluster> NativeFs<C> {
             tokio::time::sleep((lease / 4).clamp(limits::EVENTS_WAIT / 10, limits::SYNC_PERIOD))
                 .await;
             let session = self.session.id();
+            if self.session.is_lease_over() && !self.session.held.is_empty() {
+                // The master may still know the session, or again. Whether the locks were somebody
+                // else's in between is not known, and those that are not need to be freed.
+                self.reattach(session).await;
+                continue;
+            }
             if let Err(error) = self.renew().await {
                 tracing::debug!("the session was not renewed: {error}");
                 if is_unknown_session(&error) {
@@ -182,25 +241,31 @@ impl<C: Cluster> NativeFs<C> {
         loop {
             let opened = self.session.opened.load(Ordering::Acquire);
             let call = Renew { session: self.session.id(), open: Packed(self.inodes.held()) };
+            let sent_ms = self.session.now_ms();
             self.cluster.ask(call).await?;
+            self.session.renewed_ms.store(sent_ms, Ordering::Release);
             if opened == self.session.opened.load(Ordering::Acquire) {
                 return Ok(());
             }
         }
     }
 
-    /// Begins a new session in place of `lost`, which the master does not know any more.
-    async fn reattach(&self, lost: SessionId) {
+    /// Begins a new session in place of `lost`, which the master does not know any more or should
+    /// not. Its locks are gone before anything is done in the new one.
+    pub(super) async fn reattach(&self, lost: SessionId) {
+        let _replacing = self.session.replacing.lock().await;
         if self.session.id() != lost {
             return;
         }
+        self.lose_locks();
         match self.attach_session().await {
             Ok(()) => {
-                tracing::info!("the master has a new session for this mount");
+                tracing::warn!("the session was lost; the master has a new one for this mount");
                 self.drop_caches();
                 if let Err(error) = self.renew().await {
                     tracing::warn!("the new session was not renewed: {error}");
                 }
+                self.detach_session(lost).await;
             }
             Err(error) => tracing::debug!("no new session: {error}"),
         }
@@ -208,6 +273,6 @@ impl<C: Cluster> NativeFs<C> {
 }
 
 /// Whether the master answered that it has no such session (any more).
-fn is_unknown_session(error: &FsError) -> bool {
-    matches!(error.kind(), ErrorKind::Stale | ErrorKind::NotFound | ErrorKind::BadHandle)
+pub(super) fn is_unknown_session(error: &FsError) -> bool {
+    error.kind() == ErrorKind::BadHandle
 }

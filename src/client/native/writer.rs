@@ -16,13 +16,16 @@ use tokio::task::JoinSet;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
-use super::inode::{Flight, Inode};
+use super::inode::{Flight, Inode, may_be_old};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::extent::chunk_parts;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
+
+/// Who wrote, and how often locks on the file had been lost then.
+type Writer<'a> = (&'a Credentials, u64);
 
 impl<C: Cluster> NativeFs<C> {
     /// Sends what was written to a file so far.
@@ -36,12 +39,12 @@ impl<C: Cluster> NativeFs<C> {
 
     /// As [`Self::flush_inode`], for a caller that holds the turn.
     pub(super) async fn flush_in_turn(&self, inode: &Arc<Inode>) -> Result<()> {
-        let (flight, writer) = {
+        let (flight, writer, losses) = {
             let mut state = inode.state();
             let Some(flight) = state.take_off() else { return Ok(()) };
-            (flight, state.writer.clone())
+            (flight, state.writer.clone(), state.lock_losses)
         };
-        let sent = self.send_until_current(inode, &flight, &writer).await;
+        let sent = self.send_until_current(inode, &flight, (&writer, losses)).await;
         let mut state = inode.state();
         let held_before = flight_size(&flight) + state.dirty.byte_count();
         match sent {
@@ -53,7 +56,11 @@ impl<C: Cluster> NativeFs<C> {
                 Ok(())
             }
             Err(error) => {
-                state.turn_back();
+                match state.lock_losses == losses {
+                    true => state.turn_back(),
+                    // What was written under the lock is not sent after it is lost.
+                    false => state.land(),
+                }
                 self.dirty_bytes
                     .fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
                 Err(error)
@@ -65,14 +72,12 @@ impl<C: Cluster> NativeFs<C> {
         &self,
         inode: &Arc<Inode>,
         flight: &Flight,
-        writer: &Credentials,
+        writer: Writer<'_>,
     ) -> Result<Attr> {
         let mut attempt = 1;
         loop {
             match self.send(inode, flight, writer).await {
-                Err(error)
-                    if error.kind() == ErrorKind::Stale && attempt < limits::STALE_ATTEMPTS_MAX =>
-                {
+                Err(error) if may_be_old(&error, attempt) => {
                     inode.state().layout.clear();
                     attempt += 1;
                 }
@@ -81,12 +86,7 @@ impl<C: Cluster> NativeFs<C> {
         }
     }
 
-    async fn send(
-        &self,
-        inode: &Arc<Inode>,
-        flight: &Flight,
-        writer: &Credentials,
-    ) -> Result<Attr> {
+    async fn send(&self, inode: &Arc<Inode>, flight: &Flight, writer: Writer<'_>) -> Result<Attr> {
         let batches = batches(flight);
         let indexes: Vec<u64> = batches.keys().copied().collect();
         let layouts = self.place(inode, &indexes).await?;
@@ -97,22 +97,26 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     /// Tells the master what was written, and takes over what it answers.
+    ///
+    /// # Errors
+    /// `Io` if locks on the file were lost since the writing began; those of the master.
     pub(super) async fn extend(
         &self,
         inode: &Arc<Inode>,
         written: Written,
         chunks: Vec<ChunkBytes>,
-        writer: &Credentials,
+        (writer, losses): Writer<'_>,
     ) -> Result<Attr> {
-        let call = Extend {
+        let call = |session| Extend {
             ino: inode.ino,
             written: Packed(written),
             chunks: Packed(chunks.clone()),
             who: Packed(writer.clone()),
-            session: self.session.id(),
+            session,
         };
         let fence = self.cache.fence(inode.ino);
-        let Packed(attr) = self.cluster.ask(call).await?;
+        let has_locks = || inode.state().lock_losses == losses;
+        let Packed(attr) = self.ask_in_session_if(call, has_locks).await?;
         self.cache.put_attr(&attr, fence);
         let mut state = inode.state();
         for chunk in chunks {

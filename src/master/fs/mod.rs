@@ -127,13 +127,15 @@ impl FileSystem {
         self.store.read(|txn| question(View::new(txn)))
     }
 
-    /// Makes a change of the namespace as one transaction, and tells of it.
+    /// Makes a change of the namespace as one transaction, and tells of it. A session that is over
+    /// changes nothing any more: its locks, and what it had open, may be somebody else's by now.
     fn change<T>(
         &self,
         origin: Origin<'_>,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         let (value, effects, sizes) = self.store.write(|txn| {
+            lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());
             let mut namespace = Namespace::new(txn, now);

@@ -87,7 +87,7 @@ impl Field for ChunkVersion {
     const TYPE: &'static str = "int";
 
     fn into_value(self) -> Value {
-        if self.cuts.is_empty() && self.cuts_from == self.version {
+        if self.cuts.is_empty() && self.cuts_from == self.version && !self.must_exist {
             return number(self.version);
         }
         let cuts = self.cuts.into_iter();
@@ -96,6 +96,7 @@ impl Field for ChunkVersion {
             number(self.version),
             number(self.cuts_from),
             Value::Array(cuts.collect()),
+            Value::Boolean(self.must_exist),
         ])
     }
 
@@ -103,8 +104,11 @@ impl Field for ChunkVersion {
         if !matches!(value, Value::Array(_)) {
             return to_u64(value).map(Self::of);
         }
-        let what = "int or array of version, oldest version, cuts";
-        let [version, cuts_from, cuts] = array(value, what)?;
+        let what = "int or array of version, oldest version, cuts, whether it must exist";
+        let [version, cuts_from, cuts, must_exist] = array(value, what)?;
+        let Value::Boolean(must_exist) = must_exist else {
+            return Err(expected("boolean", &must_exist));
+        };
         let Value::Array(cuts) = cuts else { return Err(expected("array of cuts", &cuts)) };
         if cuts.len() > limits::CUTS_PENDING_MAX {
             return Err(WrongType::new(format!("{} cuts are too many", cuts.len())));
@@ -117,6 +121,7 @@ impl Field for ChunkVersion {
             version: to_u64(version)?,
             cuts_from: to_u64(cuts_from)?,
             cuts: cuts.into_iter().map(cut).collect::<Result<_, WrongType>>()?,
+            must_exist,
         })
     }
 }
@@ -241,7 +246,7 @@ mod tests {
         comes_back(vec![Extent { offset: 1 << 33, data: vec![0, 255].into() }]);
         comes_back(ChunkVersion::of(5));
         let cuts = vec![Cut { version: 4, keep: 10 }, Cut { version: 5, keep: 1 << 25 }];
-        comes_back(ChunkVersion { version: 5, cuts_from: 3, cuts });
+        comes_back(ChunkVersion { version: 5, cuts_from: 3, cuts, must_exist: true });
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl Op {
             Self::Cut(ino, keep) => {
                 let from = keys.version(ino);
                 let cuts = vec![Cut { version: from + 1, keep }];
-                let at = ChunkVersion { version: from + 1, cuts_from: from, cuts };
+                let at =
+                    ChunkVersion { version: from + 1, cuts_from: from, cuts, must_exist: true };
                 let held = store.cut(&keys.of(ino), &at);
                 if held.is_ok() {
                     keys.learn(ino, from + 1);

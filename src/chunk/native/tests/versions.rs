@@ -8,7 +8,7 @@ use crate::types::{ChunkVersion, Cut};
 /// A version, with the cuts that bring up any chunk from `cuts_from` on.
 fn with_cuts(version: u64, cuts_from: u64, cuts: &[(u64, u64)]) -> ChunkVersion {
     let cuts = cuts.iter().map(|&(version, keep)| Cut { version, keep }).collect();
-    ChunkVersion { version, cuts_from, cuts }
+    ChunkVersion { version, cuts_from, cuts, must_exist: false }
 }
 
 #[test]
@@ -50,4 +50,16 @@ fn cuts_can_be_repeated() {
     assert_eq!(store.cut(&key(1), &v2).unwrap(), 100);
     store.cut(&key(1), &v1()).unwrap();
     assert_eq!(store.stat(&key(1)).unwrap().version, 2);
+}
+
+#[test]
+fn a_chunk_that_must_exist_is_not_made_anew() {
+    let store = start(&World::new(1));
+    let known = ChunkVersion { must_exist: true, ..v1() };
+    assert_eq!(kind(store.write(&key(1), &known, &extent(0, vec![7]))), ErrorKind::NotFound);
+    assert_eq!(kind(store.allocate(&key(1), &known, (0, 9), true)), ErrorKind::NotFound);
+    assert_eq!(kind(store.stat(&key(1))), ErrorKind::NotFound);
+    store.write(&key(1), &v1(), &extent(0, vec![7])).unwrap();
+    store.write(&key(1), &known, &extent(1, vec![8])).unwrap();
+    assert_eq!(store.read(&key(1), &known, 0, 9).unwrap(), vec![7, 8]);
 }

@@ -1,0 +1,68 @@
+# For the suites: a master, three chunk servers and mounts of them, from the programs in $HTFS_BIN,
+# in a directory of their own that is gone afterwards. To be sourced by bash.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$repository/target}
+HTFS_BIN=${HTFS_BIN:-$target/debug}
+tools=$target/tools/bin
+work=$(mktemp -d "${TMPDIR:-/tmp}/htfs-suite.XXXXXX")
+pids=()
+mounts=()
+# The file system whose suites these are; the default of the client is another one still.
+client_options=(--native)
+
+say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
+die() { say "FAILED: $*"; exit 1; }
+
+leave() {
+    local status=$? mount pid
+    trap - EXIT
+    for mount in "${mounts[@]}"; do fusermount3 -uz "$mount" 2>/dev/null || umount -l "$mount"; done
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
+    if ((status)) && [[ -n ${HTFS_KEEP-} ]]; then
+        say "logs are kept in $work"
+    else
+        rm -rf "$work"
+    fi
+    exit "$status"
+}
+trap leave EXIT
+trap 'exit 130' INT TERM
+
+# name, what its standard output begins with when it is ready, program and arguments: starts a
+# program and sets `answer` to the rest of that line.
+begin() {
+    local name=$1 ready=$2 line deadline=$((SECONDS + 60))
+    shift 2
+    "$@" >"$work/$name.out" 2>"$work/$name.log" </dev/null &
+    pids+=($!)
+    while ! line=$(grep -sm1 "^$ready" "$work/$name.out"); do
+        kill -0 "${pids[-1]}" 2>/dev/null || die "$name ended: $(tail -n 3 "$work/$name.log")"
+        ((SECONDS < deadline)) || die "$name is not ready after a minute"
+        sleep 0.05
+    done
+    answer=${line#"$ready"}
+}
+
+start_cluster() {
+    local n
+    keys=$work/keys
+    bash "$repository/openssl-gen.sh" --dir "$keys" >/dev/null 2>&1 || die 'no keys'
+    local identity=(--cert "$keys/cacert.pem" --key "$keys/privkey.pem")
+    begin master 'listening on ' "$HTFS_BIN/master" --listen localhost:0 \
+        --data-dir "$work/master" "${identity[@]}"
+    master=$answer
+    for n in 1 2 3; do
+        begin "chunk-$n" 'listening on ' "$HTFS_BIN/chunk" 0 --master "$master" \
+            --data-dir "$work/chunk-$n" "${identity[@]}" --ca "$keys/cacert.pem"
+    done
+}
+
+# name: mounts at $work/NAME.
+start_mount() {
+    mkdir "$work/$1"
+    begin "client-$1" 'mounted on ' "$HTFS_BIN/client" "$work/$1" "${client_options[@]}" \
+        --master "$master" --ca "$keys/cacert.pem"
+    mounts+=("$work/$1")
+}
