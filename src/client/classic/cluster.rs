@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
+use crate::proto::form;
 use crate::error::{ErrorKind, FsError};
 use crate::proto::classic::{ChangeSize, Entry, Get, GetServer, Put};
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};

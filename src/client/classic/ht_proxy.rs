@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
+use crate::proto::form;
 use crate::client::classic::key_path::KeyPath;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle::Attributes;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::client::classic::form::{self, Form};
+use crate::proto::form::{self, Form};
 use crate::client::classic::key_path::KeyPath;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle;
@@ -136,7 +136,7 @@ fn to_string(path: Bytes) -> Value {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::client::classic::form::Form;
+    use crate::proto::form::Form;
     use crate::client::classic::key_path::KeyPath;
     use crate::types::{Name, StoredValue, ValueKind};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::client::classic::form::Form;
+use crate::proto::form::Form;
 use crate::client::classic::stat;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
@@ -286,7 +286,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Held, OpenFile};
-    use crate::client::classic::form::Form;
+    use crate::proto::form::Form;
     use crate::error::ErrorKind;
     use crate::pickle::Attributes;
     use crate::types::Ino;

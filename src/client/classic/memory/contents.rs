@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::calls::Calls;
-use crate::client::classic::form::Form;
+use crate::proto::form::Form;
 use crate::client::classic::ht_proxy::Record;
 use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};

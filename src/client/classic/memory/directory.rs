@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
-use crate::client::classic::form::Form;
+use crate::proto::form;
+use crate::proto::form::Form;
 use crate::client::classic::ht_proxy::{FOREVER_S, Record};
 use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};

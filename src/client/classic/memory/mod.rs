@@ -21,7 +21,7 @@ use tokio::sync::RwLock;
 
 use crate::client::calls::Calls;
 use crate::client::classic::cache::RecordCache;
-use crate::client::classic::form::Form;
+use crate::proto::form::Form;
 use crate::client::classic::ht_proxy::{HtProxy, Record};
 use crate::client::classic::inodes::Inodes;
 use crate::client::classic::key_path::KeyPath;

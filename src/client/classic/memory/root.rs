@@ -2,7 +2,7 @@
 
 use crate::client::calls::Calls;
 use crate::client::classic::cache::RecordCache;
-use crate::client::classic::form::{Form, Layout};
+use crate::proto::form::{Form, Layout};
 use crate::client::classic::ht_proxy::{HtProxy, Record};
 use crate::client::classic::inodes::Inodes;
 use crate::client::classic::key_path::KeyPath;

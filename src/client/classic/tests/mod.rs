@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::client::classic::cluster::{Cluster, MASTER};
-use crate::client::classic::form::Layout;
+use crate::proto::form::Layout;
 use crate::client::classic::ht_proxy::HtProxy;
 use crate::client::classic::memory::Memory;
 use crate::client::vfs::{Handle, OpenMode, Vfs};

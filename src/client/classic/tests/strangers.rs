@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Mount, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
-use crate::client::classic::form::{self, Form, Layout};
+use crate::proto::form::{self, Form, Layout};
 use crate::client::vfs::Vfs;
 use crate::error::ErrorKind;
 use crate::pickle::{Attributes, Style};
