@@ -135,8 +135,7 @@ impl Gateway {
                 Err(error) => outcome = Some(error),
             }
         }
-        let nowhere =
-            || FsError::new(ErrorKind::Io, format!("no server has chunk {}", chunk.key));
+        let nowhere = || FsError::new(ErrorKind::Io, format!("no server has chunk {}", chunk.key));
         Err(outcome.unwrap_or_else(nowhere))
     }
 }
