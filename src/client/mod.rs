@@ -1,8 +1,8 @@
 //! The client: mounts a file system whose contents and attributes are on servers.
 //!
-//! [`classic`] is the homework's way to keep files: [`fuse`] converts the kernel's requests for a
-//! [`vfs`], and [`mount`] has the mountpoint. [`native`] is the file system that is to take its
-//! place, for those who ask for it. Both go over [`calls`].
+//! [`native`] is the file system of our own masters. [`classic`] is the homework's way to keep files,
+//! for its masters and for those who ask for it: [`fuse`] converts the kernel's requests for a
+//! [`vfs`], and [`mount`] has the mountpoint. Both go over [`calls`].
 
 pub mod calls;
 pub mod classic;
@@ -50,8 +50,8 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
-    /// Mount the native file system instead of the files of the classic clients.
-    pub is_native: bool,
+    /// Mount as the homework's clients do, also where the master has a native file system.
+    pub is_classic: bool,
 }
 
 impl Config {
@@ -68,7 +68,7 @@ impl Config {
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
-            is_native: false,
+            is_classic: false,
         }
     }
 }
@@ -138,23 +138,22 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
-    if config.is_native {
-        return start_native(config, client, &master).await;
+    if !config.is_classic {
+        if wait_for_master(&config, &client, master.as_str()).await? {
+            return start_native(config, client, &master).await;
+        }
+        tracing::info!(%master, "it is one of the homework's: mounting as with --classic");
     }
     let memory = Arc::new(wait_for_servers(&config, &client, master.as_str()).await?);
     let mounted =
         Mounted::new(memory.clone(), &config.mountpoint, master.as_str(), config.allows_other)
             .await?;
     let mountpoint = mounted.mountpoint().to_path_buf();
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted, classic");
     Ok(Running { mountpoint, kind: Kind::Classic { memory, mounted } })
 }
 
 async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
-    if !wait_for_master(&config, &client, master.as_str()).await? {
-        let message = format!("{master} has no native file system; mount without --native");
-        return Err(FsError::new(ErrorKind::Unsupported, message));
-    }
     let mountpoint = config.mountpoint;
     let native = native::start::Config {
         mountpoint: mountpoint.clone(),
@@ -163,7 +162,7 @@ async fn start_native(config: Config, client: RpcClient, master: &ServerUrl) -> 
         allows_other: config.allows_other,
     };
     let running = native::start::start(client, native).await?;
-    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted, native");
+    tracing::info!(%master, mountpoint = %mountpoint.display(), "mounted");
     Ok(Running { mountpoint, kind: Kind::Native(running) })
 }
 
