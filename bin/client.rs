@@ -47,7 +47,12 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     embedded: Option<PathBuf>,
 
-    /// Let files expire after this many seconds [default: never]
+    /// Mount as the homework's clients do, file by file as one value each; without it only where
+    /// the master is one of the homework's
+    #[arg(long)]
+    classic: bool,
+
+    /// Let files expire after this many seconds [default: never]; implies --classic
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ttl: Option<u64>,
 
@@ -61,17 +66,14 @@ struct Args {
     wait: u64,
 
     /// How keys and values of new files go to the servers, for Python clients that expect one or
-    /// the other
+    /// the other; anything but auto implies --classic
     #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
     dialect: DialectArg,
 
-    /// How the contents of new files are stored, for Python clients that expect one or the other
+    /// How the contents of new files are stored, for Python clients that expect one or the other;
+    /// anything but auto implies --classic
     #[arg(long, value_enum, default_value_t = ContentsArg::Auto)]
     contents: ContentsArg,
-
-    /// Mount the native file system, which is still being built: no Python client sees its files
-    #[arg(long)]
-    native: bool,
 
     /// Let other users use the mount, too [default: only if root mounts]
     #[arg(long)]
@@ -102,6 +104,13 @@ enum ContentsArg {
 }
 
 impl Args {
+    /// Whether to mount the classic way: asked for, or by an option that only means something so.
+    fn is_classic(&self) -> bool {
+        let has_form =
+            !matches!((self.dialect, self.contents), (DialectArg::Auto, ContentsArg::Auto));
+        self.classic || self.ttl.is_some() || has_form
+    }
+
     fn apply_to(&self, config: Config) -> Config {
         Config {
             ttl_s: self.ttl,
@@ -118,7 +127,7 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
-            is_native: self.native,
+            is_classic: self.is_classic(),
             ..config
         }
     }

@@ -26,6 +26,10 @@ struct Args {
     #[command(flatten)]
     identity: IdentityArgs,
 
+    /// The certificates to trust for the chunk servers, in PEM form [default: the one of --cert]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
     /// Updates in the log before the backup is renewed and the log emptied
     #[arg(long, value_name = "K", default_value_t = limits::BACKUP_EVERY_DEFAULT,
           value_parser = clap::value_parser!(u64).range(1..))]
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     cli::run(&args.log, |shutdown| async move {
         let running = master::start(master::Config {
             listen: args.listen,
+            ca: args.ca,
             backup_every: args.backup_every,
             ..master::Config::new(args.data_dir, args.identity.cert, args.identity.key)
         })

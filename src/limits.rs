@@ -293,6 +293,12 @@ pub const OPENED_LAYOUT_MAX: usize = 16;
 /// Chunks that one `fs.place` can ask for.
 pub const PLACE_MAX: usize = 256;
 
+/// Files of classic clients that wait to come into the tree and are tried again.
+pub const PENDING_MAX: usize = 65_536;
+
+/// Time between two rounds of trying them.
+pub const PENDING_PERIOD: Duration = Duration::from_secs(1);
+
 /// Time between two heartbeats of a chunk server.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
 

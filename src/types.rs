@@ -6,6 +6,7 @@ mod chunk;
 mod contents;
 mod directory;
 mod file;
+mod path;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub use chunk::{ChunkKey, ChunkLayout, Cut, DroppedChunk};
 pub use contents::{ChunkStat, ChunkVersion, Extent, Space, Whence};
 pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
+pub use path::TreePath;
 
 /// A key of a hash table. Python programs send it as `<string>` or `<base64>`; only the bytes
 /// count.
@@ -62,7 +64,7 @@ impl fmt::Debug for Key {
 }
 
 /// What an XML-RPC value was when it was put, so that it comes back as the same type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ValueKind {
     /// `<string>`; the bytes are its UTF-8 text.
     String,

@@ -31,7 +31,7 @@ impl Cluster {
         let servers = self.servers.as_ref().unwrap();
         let (master, ca) = (servers.master_url().to_owned(), servers.certificate().to_owned());
         let config = Config::new(mountpoint.clone(), master, ca);
-        let running = start(Config { is_native: true, ..config }).await.unwrap();
+        let running = start(config).await.unwrap();
         self.mounts.push((mountpoint.clone(), Some(running)));
         mountpoint
     }

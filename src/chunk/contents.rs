@@ -266,7 +266,7 @@ impl Contents {
     }
 
     /// The record and the value under a key, unless it has expired.
-    fn find(&self, key: &Key, now: Timestamp) -> Result<Option<(Stored, StoredValue)>> {
+    pub(super) fn find(&self, key: &Key, now: Timestamp) -> Result<Option<(Stored, StoredValue)>> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(stored) = self.index().get(key)? else { return Ok(None) };
             if stored.expires <= now {
@@ -337,16 +337,25 @@ impl Contents {
         Ok(())
     }
 
-    fn delete_expired(&self, key: &Key, now: Timestamp) -> Result<()> {
+    /// Deletes an entry if its record is as wanted; says whether it did.
+    pub(super) fn remove_if(
+        &self,
+        key: &Key,
+        is_wanted: impl FnOnce(&Stored) -> bool,
+    ) -> Result<bool> {
         let mut index = self.index();
-        // It may have been put anew since.
-        if index.get(key)?.is_none_or(|stored| stored.expires > now) {
-            return Ok(());
+        if !index.get(key)?.is_some_and(|stored| is_wanted(&stored)) {
+            return Ok(false);
         }
         let old = index.remove(key)?;
         drop(index);
         self.release(old);
-        Ok(())
+        Ok(true)
+    }
+
+    fn delete_expired(&self, key: &Key, now: Timestamp) -> Result<()> {
+        // It may have been put anew since.
+        self.remove_if(key, |stored| stored.expires <= now).map(|_| ())
     }
 
     /// The file of a record that the index has no more may go, when the log is on the disk.

@@ -19,7 +19,7 @@ use crate::types::{Key, ValueKind};
 const PAGE_SIZE: usize = 256;
 
 /// What is known of a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stored {
     /// The XML-RPC type.
     pub kind: ValueKind,
@@ -30,7 +30,7 @@ pub struct Stored {
 }
 
 /// Where the bytes of a value are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Place {
     /// Here; at most [`crate::limits::INLINE_VALUE_MAX`] of them.
     Inline(Bytes),

@@ -2,9 +2,11 @@
 //!
 //! [`service`] decodes calls and answers them; [`contents`] is the hash table, over [`index`] (what
 //! is where) and [`values`] (large values in files); [`native`] are the contents of native files,
-//! and [`staged`] how a value becomes such; [`membership`] and [`heartbeat`] talk to the master.
+//! and [`staged`] how a value becomes such; [`gateway`] answers classic clients from both;
+//! [`membership`] and [`heartbeat`] talk to the master.
 
 pub mod contents;
+pub mod gateway;
 pub mod heartbeat;
 pub mod index;
 pub mod membership;
@@ -32,6 +34,7 @@ use crate::store::{DataDir, sync_periodically};
 use crate::types::ServerUrl;
 
 use contents::Contents;
+use gateway::Gateway;
 use heartbeat::Heart;
 use membership::Membership;
 use native::{NativeStore, StagedValues};
@@ -146,6 +149,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let mut registry = service::registry(&dir, &contents);
     let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
     native::register(&mut registry, &chunks, &staged, &client);
+    let gateway = Gateway::new((&contents, &chunks), &client, (&master, &url));
+    gateway::register(&mut registry, &gateway);
     let registry = Arc::new(registry);
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
     tasks.spawn(service::sweep(Arc::clone(&contents), config.sweep_period, shutdown.clone()));

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::store::file;
 
 /// A value in a file, as the index keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ValueFile {
     /// Number of the file, never used twice while anything refers to it.
     pub id: u64,

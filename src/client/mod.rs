@@ -1,8 +1,8 @@
 //! The client: mounts a file system whose contents and attributes are on servers.
 //!
 //! [`fuse`] converts the kernel's requests for a [`vfs`], and [`mount`] has the mountpoint. There
-//! are two such file systems: [`classic`] is the homework's way to keep files, [`native`] the one
-//! that is to take its place, for those who ask for it. Both go over [`calls`].
+//! are two such file systems: [`native`] is that of our own masters, [`classic`] the homework's way
+//! to keep files, for its masters and for those who ask for it. Both go over [`calls`].
 
 pub mod calls;
 pub mod classic;
@@ -50,8 +50,8 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
-    /// Mount the native file system instead of the files of the classic clients.
-    pub is_native: bool,
+    /// Mount as the homework's clients do, also where the master has a native file system.
+    pub is_classic: bool,
 }
 
 impl Config {
@@ -68,7 +68,7 @@ impl Config {
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
-            is_native: false,
+            is_classic: false,
         }
     }
 }
@@ -147,12 +147,16 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
-    let running = match config.is_native {
-        true => start_native(&config, client, &master).await?,
-        false => start_classic(&config, client, &master).await?,
+    let is_classic =
+        config.is_classic || !wait_for_master(&config, &client, master.as_str()).await?;
+    if is_classic && !config.is_classic {
+        tracing::info!(%master, "it is one of the homework's: mounting as with --classic");
+    }
+    let running = match is_classic {
+        true => start_classic(&config, client, &master).await?,
+        false => start_native(&config, client, &master).await?,
     };
-    let (mountpoint, is_native) = (running.mountpoint().display(), config.is_native);
-    tracing::info!(%master, %mountpoint, is_native, "mounted");
+    tracing::info!(%master, mountpoint = %running.mountpoint().display(), is_classic, "mounted");
     Ok(running)
 }
 
@@ -163,10 +167,6 @@ async fn start_classic(config: &Config, client: RpcClient, master: &ServerUrl) -
 }
 
 async fn start_native(config: &Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
-    if !wait_for_master(config, &client, master.as_str()).await? {
-        let message = format!("{master} has no native file system; mount without --native");
-        return Err(FsError::new(ErrorKind::Unsupported, message));
-    }
     let name = format!("{} (process {})", config.mountpoint.display(), std::process::id());
     let attached = Attached::new(client, master.as_str(), &name).await?;
     match mount(attached.fs(), config, master).await {

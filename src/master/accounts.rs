@@ -45,6 +45,12 @@ struct Part {
 }
 
 impl Charge {
+    /// Whether no `put` has settled it.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
     fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }

@@ -6,12 +6,14 @@
 //!
 //! [`fs`] is the native file system beside it: [`namespace`] decides about names and inodes,
 //! [`chunks`] accounts for their contents, [`sessions`], [`events`] and [`locks`] are about the
-//! clients. All of it is in the same store, in tables of its own.
+//! clients. All of it is in the same store, in tables of its own. [`gateway`] shows its tree to
+//! classic clients, beside the hash table.
 
 pub mod accounts;
 pub mod chunks;
 pub mod events;
 pub mod fs;
+pub mod gateway;
 pub mod lock_table;
 pub mod locks;
 pub mod namespace;
@@ -31,11 +33,12 @@ use tokio_util::task::TaskTracker;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::listen::Listen;
-use crate::rpc::server;
-use crate::rpc::tls::Identity;
+use crate::rpc::tls::{Identity, TlsError, Trust};
+use crate::rpc::{RpcClient, server};
 use crate::store::{DataDir, Store, sync_periodically};
 
 use fs::FileSystem;
+use gateway::Gateway;
 use service::Master;
 use state::State;
 
@@ -50,6 +53,8 @@ pub struct Config {
     pub cert: PathBuf,
     /// Its private key, in PEM form.
     pub key: PathBuf,
+    /// The certificates to trust for the chunk servers; its own if `None`.
+    pub ca: Option<PathBuf>,
     /// Updates in the log before the backup is renewed.
     pub backup_every: u64,
     /// Time between two sweeps for expired entries.
@@ -67,6 +72,7 @@ impl Config {
             data_dir,
             cert,
             key,
+            ca: None,
             backup_every: limits::BACKUP_EVERY_DEFAULT,
             sweep_period: limits::SWEEP_PERIOD,
             session_lease: limits::SESSION_LEASE,
@@ -106,8 +112,9 @@ impl Running {
 /// # Errors
 /// Says in one line what is wrong with the keys, the address or the data directory.
 pub async fn start(config: Config) -> Result<Running> {
-    let identity = Identity::load(&config.cert, &config.key)
-        .map_err(|error| FsError::new(ErrorKind::InvalidArgument, error.to_string()))?;
+    let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
+    let identity = Identity::load(&config.cert, &config.key).map_err(keys)?;
+    let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
     let open = || {
         let dir = DataDir::open(&config.data_dir, state::ROLE)?;
         let state = State::open(&dir, config.backup_every)?;
@@ -126,6 +133,10 @@ pub async fn start(config: Config) -> Result<Running> {
     let tasks = TaskTracker::new();
     let mut registry = Arc::clone(&master).registry();
     files.add_to(&mut registry);
+    let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
+    let gateway = Gateway::new(&master, &files, client);
+    gateway.add_to(&mut registry);
+    tasks.spawn(gateway::tend(gateway, config.sweep_period, shutdown.clone()));
     tasks.spawn(server::serve(listeners, identity, Arc::new(registry), shutdown.clone()));
     tasks.spawn(fs::reap_periodically(files, shutdown.clone()));
     tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));

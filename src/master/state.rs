@@ -145,15 +145,61 @@ impl State {
         now: Timestamp,
     ) -> Result<()> {
         let entry = self.get(key, now)?;
-        let old = entry.as_ref().map_or(0, |entry| st_size(&entry.value));
-        let changed =
-            self.logged.write(|txn| accounts::change(txn, key, server, (old, size), now))?;
+        let old = entry.as_ref().map(|entry| st_size(&entry.value));
+        self.change_size_from(key, (server, old, size), caller, now)
+    }
+
+    /// The same for a file whose size is known; `None` if it is new.
+    ///
+    /// # Errors
+    /// As [`State::change_size`].
+    pub fn change_size_from(
+        &mut self,
+        key: &Key,
+        (server, old, new): (&ServerUrl, Option<u64>, u64),
+        caller: &Weak<()>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let sizes = (old.unwrap_or(0), new);
+        let changed = self.logged.write(|txn| accounts::change(txn, key, server, sizes, now))?;
         self.show(&changed.sizes);
         if changed.was_empty {
-            let caller = entry.is_none().then_some(caller);
-            self.placement.placed(key, server, size, caller);
+            let caller = old.is_none().then_some(caller);
+            self.placement.placed(key, server, new, caller);
         }
         Ok(())
+    }
+
+    /// Whether a server is registered.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn is_registered(&self, server: &ServerUrl) -> Result<bool> {
+        match self.logged.read(|txn| accounts::size(txn, server)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::UnknownServer => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a client has announced the growth of a file and not stored it yet.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn is_announced(&self, key: &Key) -> Result<bool> {
+        let charge = self.logged.read(|txn| accounts::charge(txn, key))?;
+        Ok(charge.is_some_and(|charge| charge.is_pending()))
+    }
+
+    /// Drops the entry and the charge of a key, of which the tree has a file now, or nothing more.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn forget(&mut self, key: &Key) -> Result<()> {
+        let is_known = self.logged.read(|txn| {
+            Ok(Entries::get(txn, key)?.is_some() || accounts::charge(txn, key)?.is_some())
+        })?;
+        if is_known { self.drop_entry(key) } else { Ok(()) }
     }
 
     /// Makes a server known that holds this many bytes; one that is known keeps its size.

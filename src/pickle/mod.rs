@@ -16,6 +16,7 @@ mod attributes;
 mod escape;
 mod machine;
 mod reader;
+mod time;
 mod writer;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::limits;
 
 pub use attributes::Attributes;
 pub use reader::read;
+pub use time::{to_seconds, to_time};
 pub use writer::{Style, write};
 
 /// A plain Python object.

@@ -3,6 +3,8 @@
 //! Source: the contract in the homework's report; `get` and `put` are those of SimpleHT, the
 //! others were added for the split into master and chunk servers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::proto::values::{
     Done, from_i64, from_stored, to_i64, to_key, to_server_url, to_stored, to_text, to_u64,
 };
@@ -11,7 +13,7 @@ use crate::rpc::{Answer, Method, Params, Value};
 use crate::types::{Key, ServerUrl, StoredValue};
 
 /// How a caller writes byte strings: this decides the type of keys on the wire, no more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dialect {
     /// As `<string>` where the bytes are text.
     String,

@@ -8,8 +8,6 @@ tools=$target/tools/bin
 work=$(mktemp -d "${TMPDIR:-/tmp}/htfs-suite.XXXXXX")
 pids=()
 mounts=()
-# The file system whose suites these are; the default of the client is another one still.
-client_options=(--native)
 
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
 die() { say "FAILED: $*"; exit 1; }
@@ -62,7 +60,7 @@ start_cluster() {
 # name: mounts at $work/NAME.
 start_mount() {
     mkdir "$work/$1"
-    begin "client-$1" 'mounted on ' "$HTFS_BIN/client" "$work/$1" "${client_options[@]}" \
+    begin "client-$1" 'mounted on ' "$HTFS_BIN/client" "$work/$1" \
         --master "$master" --ca "$keys/cacert.pem"
     mounts+=("$work/$1")
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
 use crate::error::{ErrorKind, FsError};
 use crate::proto::classic::{ChangeSize, Entry, Get, GetServer, Put};
+use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry};

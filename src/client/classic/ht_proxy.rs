@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
 use crate::client::classic::key_path::KeyPath;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle::Attributes;
 use crate::proto::classic::{ChangeSize, Dialect, Get, GetServer, Put};
+use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::{CallError, Fault, Method};

@@ -1,7 +1,6 @@
 //! The homework's client: HtProxy, and above it Memory, a file system in two hash tables.
 
 pub mod cache;
-pub mod form;
 pub mod ht_proxy;
 pub mod inodes;
 pub mod key_path;
@@ -17,7 +16,7 @@ mod cluster;
 #[cfg(test)]
 mod tests;
 
-pub use form::{Form, Layout};
+pub use crate::proto::form::{Form, Layout};
 pub use ht_proxy::{HtProxy, Record};
 pub use key_path::KeyPath;
 pub use memory::Memory;

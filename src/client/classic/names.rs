@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::client::classic::form::{self, Form};
 use crate::client::classic::key_path::KeyPath;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle;
+use crate::proto::form::{self, Form};
 use crate::proto::values::{from_stored, to_stored};
 use crate::rpc::Value;
 use crate::types::{Name, StoredValue};
@@ -136,8 +136,8 @@ fn to_string(path: Bytes) -> Value {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::client::classic::form::Form;
     use crate::client::classic::key_path::KeyPath;
+    use crate::proto::form::Form;
     use crate::types::{Name, StoredValue, ValueKind};
 
     fn path(text: &'static str) -> KeyPath {

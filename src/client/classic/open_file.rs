@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::client::classic::form::Form;
 use crate::client::classic::stat;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle::Attributes;
+use crate::proto::form::Form;
 use crate::types::Ino;
 
 /// Bytes that all buffers of a client hold together.
@@ -286,9 +286,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Held, OpenFile};
-    use crate::client::classic::form::Form;
     use crate::error::ErrorKind;
     use crate::pickle::Attributes;
+    use crate::proto::form::Form;
     use crate::types::Ino;
 
     fn form() -> Form {

@@ -88,7 +88,23 @@ impl Servers {
         })
     }
 
-    fn is_alive(&self, server: &ServerUrl, now: Timestamp) -> bool {
+    /// Whether a server was heard, and is not any more.
+    #[must_use]
+    pub fn is_silent(&self, server: &ServerUrl, now: Timestamp) -> bool {
+        self.0.contains_key(server) && !self.is_alive(server, now)
+    }
+
+    /// One of the live servers, by a number.
+    #[must_use]
+    pub fn any_alive(&self, number: u64, now: Timestamp) -> Option<ServerUrl> {
+        let alive: Vec<_> = self.0.keys().filter(|server| self.is_alive(server, now)).collect();
+        let at = number.checked_rem(alive.len() as u64)?;
+        alive.get(usize::try_from(at).unwrap_or(0)).map(|server| (*server).clone())
+    }
+
+    /// Whether a server sends heartbeats.
+    #[must_use]
+    pub fn is_alive(&self, server: &ServerUrl, now: Timestamp) -> bool {
         let timeout_ms = limits::HEARTBEAT_TIMEOUT.as_millis();
         self.0.get(server).is_some_and(|(heard, _)| u128::from(now.since_ms(*heard)) < timeout_ms)
     }

@@ -32,12 +32,13 @@ use crate::error::Result;
 use crate::limits;
 use crate::master::chunks::{self, Servers};
 use crate::master::events::EventLog;
+use crate::master::gateway::notes;
 use crate::master::lock_table::{self, LockTable};
 use crate::master::namespace::{self, Effects, Namespace, RootAttr, View};
 use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::fs::SessionId;
-use crate::store::{Store, Table};
+use crate::store::{Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
 
 pub use reaper::reap_periodically;
@@ -53,7 +54,7 @@ const ROOT: RootAttr = RootAttr { mode: 0o1777, uid: 0, gid: 0 };
 #[must_use]
 pub fn tables() -> Vec<Table> {
     let tables = namespace::TABLES.into_iter().chain(chunks::TABLES).chain(lock_table::TABLES);
-    tables.chain(clients::TABLES).collect()
+    tables.chain(clients::TABLES).chain(notes::TABLES).collect()
 }
 
 /// The file system behind its methods.
@@ -73,12 +74,15 @@ pub struct FileSystem {
 /// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
 /// is not told of these again.
 #[derive(Clone, Copy)]
-struct Origin<'a> {
+pub(in crate::master) struct Origin<'a> {
     session: SessionId,
     known: &'a [Ino],
 }
 
 impl Origin<'_> {
+    /// Nobody who has anything cached: all are told.
+    pub(in crate::master) const NOBODY: Self = Self { session: 0, known: &[] };
+
     /// The session that need not be told of a change.
     fn knows(&self, change: &Change) -> SessionId {
         let (Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _)) = change;
@@ -122,6 +126,11 @@ impl FileSystem {
         }))
     }
 
+    /// The store below.
+    pub(in crate::master) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Answers a question from one moment of the namespace.
     fn look<T>(&self, question: impl FnOnce(View<'_>) -> Result<T>) -> Result<T> {
         self.store.read(|txn| question(View::new(txn)))
@@ -134,13 +143,27 @@ impl FileSystem {
         origin: Origin<'_>,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.transact(origin, |txn, now| {
+            let mut namespace = Namespace::new(txn, now);
+            let value = work(&mut namespace)?;
+            Ok((value, namespace.into_effects()))
+        })
+    }
+
+    /// [`FileSystem::change`] for work on other tables in the same transaction.
+    pub(in crate::master) fn transact<T>(
+        &self,
+        origin: Origin<'_>,
+        work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
+    ) -> Result<T> {
         let (value, effects, sizes) = self.store.write(|txn| {
             lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());
-            let mut namespace = Namespace::new(txn, now);
-            let value = work(&mut namespace)?;
-            let effects = namespace.into_effects();
+            let (value, effects) = work(txn, now)?;
+            for ino in &effects.freed {
+                notes::forget(txn, *ino)?;
+            }
             chunks::discard(txn, &effects.dropped);
             let sizes = chunks::count(txn, &effects.grown)?;
             Ok((value, effects, sizes))

@@ -11,9 +11,24 @@ use crate::proto::Packed;
 use crate::proto::cluster::{Heartbeat, Report};
 use crate::proto::fs::{StatFileSystem, StatFs};
 use crate::proto::values::Done;
-use crate::types::ChunkKey;
+use crate::types::{ChunkKey, ServerUrl};
 
 impl FileSystem {
+    /// Whether it is worth the while to call a server: not if it was there and is silent now.
+    pub(in crate::master) fn may_answer(&self, server: &ServerUrl) -> bool {
+        !lock(&self.servers).is_silent(server, clock::uptime())
+    }
+
+    /// Whether a server is alive.
+    pub(in crate::master) fn is_alive(&self, server: &ServerUrl) -> bool {
+        lock(&self.servers).is_alive(server, clock::uptime())
+    }
+
+    /// One of the servers that are alive, always the same for a number while they are the same.
+    pub(in crate::master) fn any_alive(&self, number: u64) -> Option<ServerUrl> {
+        lock(&self.servers).any_alive(number, clock::uptime())
+    }
+
     pub(super) fn statfs(&self, _: StatFileSystem) -> Result<Packed<StatFs>> {
         let usage = self.look(|view| view.statfs())?;
         let (total, free) = lock(&self.servers).room(clock::uptime());
@@ -56,7 +71,7 @@ impl FileSystem {
     /// Which chunks a server has to keep although they were strays once, and which are strays.
     fn sort_out(
         &self,
-        server: &crate::types::ServerUrl,
+        server: &ServerUrl,
         held: Vec<ChunkKey>,
     ) -> Result<(Vec<ChunkKey>, Vec<ChunkKey>)> {
         self.store.read(|txn| {

@@ -169,7 +169,12 @@ impl Namespace<'_> {
     }
 
     /// The checks that all new names share; the directory.
-    fn permit_new_name(&self, who: &Credentials, directory: Ino, name: &Name) -> Result<Inode> {
+    pub(super) fn permit_new_name(
+        &self,
+        who: &Credentials,
+        directory: Ino,
+        name: &Name,
+    ) -> Result<Inode> {
         let view = self.view();
         let inode = view.searchable(who, directory)?;
         if view.find_entry(directory, name)?.is_some() {
@@ -183,6 +188,20 @@ impl Namespace<'_> {
     fn add(
         &mut self,
         who: &Credentials,
+        parent: (Ino, Inode),
+        name: &Name,
+        mode: u32,
+        body: Body,
+    ) -> Result<Attr> {
+        let ino = self.reserve_file()?.ino;
+        self.add_as(who, ino, parent, name, mode, body)
+    }
+
+    /// The same with a number that was reserved before.
+    pub(super) fn add_as(
+        &mut self,
+        who: &Credentials,
+        ino: Ino,
         (directory, mut parent): (Ino, Inode),
         name: &Name,
         mode: u32,
@@ -190,7 +209,7 @@ impl Namespace<'_> {
     ) -> Result<Attr> {
         let mut inode = Inode::new(who, mode, self.now, body);
         inherit_group(who, &parent, &mut inode);
-        let ino = self.new_ino(&mut inode)?;
+        self.count_inode(&mut inode)?;
         self.inherit_acl(who, (directory, &parent), (ino, &mut inode))?;
         self.save_inode(ino, &inode);
         if inode.is_directory() {

@@ -52,13 +52,18 @@ impl Namespace<'_> {
 
     /// Takes the next inode number for a new inode that is about to be stored.
     pub(super) fn new_ino(&mut self, inode: &mut Inode) -> Result<Ino> {
+        let ino = self.reserve_file()?.ino;
+        self.count_inode(inode)?;
+        Ok(ino)
+    }
+
+    /// Counts a new inode that is about to be stored.
+    pub(super) fn count_inode(&mut self, inode: &mut Inode) -> Result<()> {
         let mut superblock = self.view().superblock()?;
-        let ino = superblock.next_ino;
-        superblock.next_ino = Ino(ino.0 + 1);
         superblock.inodes += 1;
         inode.generation = superblock.generation;
         save_superblock(self.txn, &superblock);
-        Ok(ino)
+        Ok(())
     }
 
     pub(super) fn save_inode(&mut self, ino: Ino, inode: &Inode) {

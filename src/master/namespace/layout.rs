@@ -202,6 +202,18 @@ impl Namespace<'_> {
         size: u64,
         replicas: &[ServerUrl],
     ) -> Result<Vec<ChunkLayout>> {
+        self.replace_with(who, ino, None, size, replicas)
+    }
+
+    /// The same with chunks of an incarnation that was reserved for them.
+    pub(super) fn replace_with(
+        &mut self,
+        who: &Credentials,
+        ino: Ino,
+        reserved: Option<u64>,
+        size: u64,
+        replicas: &[ServerUrl],
+    ) -> Result<Vec<ChunkLayout>> {
         let mut inode = self.inode(ino)?;
         let contents = inode.contents_mut()?;
         if size > limits::FILE_SIZE_MAX {
@@ -214,7 +226,7 @@ impl Namespace<'_> {
         let mut layouts = Vec::new();
         for index in 0..size.div_ceil(limits::CHUNK_SIZE) {
             let bytes = (size - index * limits::CHUNK_SIZE).min(limits::CHUNK_SIZE);
-            let chunk = Chunk::new(contents.incarnation, replicas);
+            let chunk = Chunk::new(reserved.unwrap_or(contents.incarnation), replicas);
             let layout = chunk.clone().layout(ino, index);
             self.set_chunk_bytes(contents, layout.key, chunk, bytes)?;
             layouts.push(ChunkLayout { bytes, ..layout });

@@ -19,6 +19,7 @@
 //! An inode that does not exist is `Stale`: the caller's number is from a time when it did.
 
 mod acl;
+mod adopt;
 mod attr;
 mod check;
 mod create;
@@ -76,6 +77,8 @@ pub struct Effects {
     /// Chunks that no file refers to any more. To be kept by the caller, in the same transaction,
     /// until the servers have deleted them.
     pub dropped: Vec<DroppedChunk>,
+    /// Inodes that are gone for good, and with them all that belongs to their numbers.
+    pub freed: Vec<Ino>,
     /// By how many bytes the chunks on each server grew.
     pub grown: BTreeMap<ServerUrl, i64>,
 }

@@ -67,6 +67,7 @@ impl Namespace<'_> {
         let mut superblock = self.view().superblock()?;
         superblock.inodes -= 1;
         save_superblock(self.txn, &superblock);
+        self.effects.freed.push(ino);
         Ok(Reaped::All)
     }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::calls::Calls;
-use crate::client::classic::form::Form;
 use crate::client::classic::ht_proxy::Record;
 use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};
@@ -17,6 +16,7 @@ use crate::client::vfs::{Handle, OpenFlags};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle::Attributes;
+use crate::proto::form::Form;
 use crate::types::{FileKind, Ino};
 
 /// Attempts to find attributes and contents that belong together, while somebody stores both.

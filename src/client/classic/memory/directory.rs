@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::calls::Calls;
-use crate::client::classic::form;
-use crate::client::classic::form::Form;
 use crate::client::classic::ht_proxy::{FOREVER_S, Record};
 use crate::client::classic::key_path::KeyPath;
 use crate::client::classic::memory::{Shared, not_found};
@@ -14,6 +12,8 @@ use crate::client::classic::names::Names;
 use crate::client::classic::stat;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
+use crate::proto::form;
+use crate::proto::form::Form;
 use crate::types::{Cookie, DirEntry, FileKind, Ino, Name};
 
 /// The inode number in listings for what the kernel does not hold; `stat` gives the true one.

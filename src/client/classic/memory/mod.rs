@@ -21,7 +21,6 @@ use tokio::sync::RwLock;
 
 use crate::client::calls::Calls;
 use crate::client::classic::cache::RecordCache;
-use crate::client::classic::form::Form;
 use crate::client::classic::ht_proxy::{HtProxy, Record};
 use crate::client::classic::inodes::Inodes;
 use crate::client::classic::key_path::KeyPath;
@@ -31,6 +30,7 @@ use crate::client::classic::path_locks::{PathGuard, PathLocks};
 use crate::client::classic::stat;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle::Attributes;
+use crate::proto::form::Form;
 use crate::types::{Attr, FileKind, Ino};
 
 /// The file system; clones share everything.

@@ -2,7 +2,6 @@
 
 use crate::client::calls::Calls;
 use crate::client::classic::cache::RecordCache;
-use crate::client::classic::form::{Form, Layout};
 use crate::client::classic::ht_proxy::{HtProxy, Record};
 use crate::client::classic::inodes::Inodes;
 use crate::client::classic::key_path::KeyPath;
@@ -13,6 +12,7 @@ use crate::client::classic::stat;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::classic::Dialect;
+use crate::proto::form::{Form, Layout};
 use crate::types::{Credentials, FileKind};
 
 /// Files that are looked at to see how contents are stored.

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 use crate::client::classic::cluster::{Cluster, MASTER};
-use crate::client::classic::form::Layout;
 use crate::client::classic::ht_proxy::HtProxy;
 use crate::client::classic::memory::Memory;
 use crate::client::vfs::{Handle, OpenFlags, Vfs};
 use crate::error::{ErrorKind, Result};
 use crate::proto::classic::Dialect;
+use crate::proto::form::Layout;
 use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr};
 
 mod directories;

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::{Mount, WHO, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
-use crate::client::classic::form::{self, Form, Layout};
 use crate::client::vfs::Vfs;
 use crate::error::ErrorKind;
 use crate::pickle::{Attributes, Style};
 use crate::proto::classic::Dialect;
+use crate::proto::form::{self, Form, Layout};
 use crate::types::{StoredValue, ValueKind};
 
 #[tokio::test]

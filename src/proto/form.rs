@@ -5,6 +5,7 @@
 //! and what is written again stays in the form it had.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
@@ -13,7 +14,7 @@ use crate::proto::classic::{Dialect, is_xml_text};
 use crate::types::{StoredValue, ValueKind};
 
 /// Whether contents are stored as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
     /// The bytes themselves.
     Raw,

@@ -1,0 +1,115 @@
+//! The chunk server's half of the classic gateway: what is under a path is what the tree of the
+//! master has there, in the form that the asking client knows.
+//!
+//! A classic client's `put` only stages a value, in the hash table, under its path: the contents of
+//! the file are the old ones until the master has taken the value over, at the client's `put` there.
+//! So `get` asks the master first, and answers what is staged only under a path that no file has.
+//!
+//! [`file`] brings the contents of a file together, [`list`] the names in a directory; [`service`]
+//! offers the methods.
+
+mod file;
+mod list;
+mod service;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use crate::chunk::contents::Contents;
+use crate::chunk::native::NativeStore;
+use crate::clock;
+use crate::error::Result;
+use crate::limits;
+use crate::proto::Packed;
+use crate::proto::classic::{Dialect, Entry, Get};
+use crate::proto::form::{Form, wrap_pickle};
+use crate::proto::gateway::{Resolve, Resolved};
+use crate::rpc::{CallError, Fault, Method, RpcClient};
+use crate::types::{FileKind, Key, ServerUrl, TreePath};
+
+pub use service::register;
+
+/// How much memory one permit stands for, in bytes.
+const PERMIT_SIZE: u64 = 1 << 10;
+
+/// What answers classic clients at a chunk server.
+pub struct Gateway {
+    contents: Arc<Contents>,
+    chunks: Arc<NativeStore>,
+    client: RpcClient,
+    master: String,
+    server: ServerUrl,
+    /// Memory for files that are being brought together.
+    room: Semaphore,
+    /// The master turned out to be one of the homework's: there is no tree.
+    is_treeless: AtomicBool,
+}
+
+impl Gateway {
+    /// The gateway of the chunk server `server` of this master.
+    #[must_use]
+    pub fn new(
+        (contents, chunks): (&Arc<Contents>, &Arc<NativeStore>),
+        client: &RpcClient,
+        (master, server): (&ServerUrl, &ServerUrl),
+    ) -> Arc<Self> {
+        let permits = limits::BODIES_IN_MEMORY_MAX as u64 / PERMIT_SIZE;
+        Arc::new(Self {
+            contents: Arc::clone(contents),
+            chunks: Arc::clone(chunks),
+            client: client.clone(),
+            master: master.as_str().to_owned(),
+            server: server.clone(),
+            room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
+            is_treeless: AtomicBool::new(false),
+        })
+    }
+
+    /// What is under a key: of the tree if it is a path there, else of the hash table.
+    async fn get(&self, call: &Get) -> Result<Option<Entry>> {
+        match self.resolve(&call.key, call.dialect).await {
+            Ok(Some(found)) => self.entry(call, found).await.map(Some),
+            Ok(None) => self.contents.get(&call.key, clock::now()),
+            // Without the master nobody knows better than this server.
+            Err(error) => match self.contents.get(&call.key, clock::now())? {
+                Some(staged) => Ok(Some(staged)),
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn entry(&self, call: &Get, found: Resolved) -> Result<Entry> {
+        let (dialect, ttl_s) = (call.dialect, found.ttl_s);
+        let form = Form { dialect, layout: found.layout };
+        let value = match found.attr.kind {
+            FileKind::Regular => form.write(self.file(call, found).await?),
+            FileKind::Directory => wrap_pickle(dialect, &self.list(&call.key, &found.attr).await?),
+            _ => form.write(found.target),
+        };
+        Ok(Entry { value, ttl_s })
+    }
+
+    /// What the tree has under a key, if that is a path.
+    async fn resolve(&self, key: &Key, dialect: Dialect) -> Result<Option<Resolved>> {
+        if self.is_treeless.load(Ordering::Relaxed) || TreePath::of(key).is_none() {
+            return Ok(None);
+        }
+        let call = Resolve { key: key.clone(), is_string: dialect == Dialect::String };
+        match self.client.call(&self.master, call).await {
+            Ok(Packed(found)) => Ok(found),
+            Err(CallError::Fault(fault)) if is_unknown(&fault) => {
+                self.is_treeless.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether a fault means that the master is not one of ours, in its own words or in Python's.
+fn is_unknown(fault: &Fault) -> bool {
+    fault.code == Fault::UNKNOWN_METHOD
+        || fault.message.contains(&format!("method \"{}\" is not supported", Resolve::NAME))
+}

@@ -1,0 +1,137 @@
+//! The classic gateway: one tree for native mounts and for Python clients. The classic methods are a
+//! view of the namespace for keys that are paths, and the plain hash table for all others.
+//!
+//! * [`notes`] is what only classic clients know of a file; [`look`] is a file as they see it, and
+//!   [`dict`] its dict of attributes.
+//! * [`put`] decides what a `put` means; [`take`] brings staged contents under a fresh native key,
+//!   and [`commit`] makes them, and the attributes, the file's in one transaction.
+//! * [`expire`] removes what has expired; [`pending`] tries again what could not come into the tree.
+//!
+//! # What is in the plain table all the same
+//!
+//! A value that is no dict of attributes; a dict under a path whose directory is not there; and the
+//! dict of a new file whose contents no server has, or whose server cannot be reached. Clients get
+//! back what they put, as ever, and the last kind comes into the tree as soon as its server answers.
+//! Where the tree has a file, it is what is under the path.
+//!
+//! # Orders
+//!
+//! Nothing is locked while a chunk server is asked. The contents are under their native key before
+//! the transaction that makes them the file's, and the staged value is there until after it: whoever
+//! dies in between leaves the old contents, and what a client needs to put again. A transaction that
+//! finds another file under the path than the one that was looked at begins anew.
+
+mod commit;
+mod dict;
+mod expire;
+mod look;
+pub mod notes;
+mod pending;
+mod put;
+mod take;
+
+use std::sync::{Arc, Mutex};
+
+use tokio::task::block_in_place;
+
+use crate::clock;
+use crate::error::Result;
+use crate::master::fs::FileSystem;
+use crate::master::service::Master;
+use crate::proto::Packed;
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, Put};
+use crate::proto::gateway::{Resolve, Resolved};
+use crate::proto::values::Done;
+use crate::rpc::{Caller, Registry, RpcClient};
+use crate::types::{FileKind, Key, TreePath};
+
+use pending::Pending;
+
+pub use expire::tend;
+
+/// What answers classic clients at the master.
+pub struct Gateway {
+    master: Arc<Master>,
+    files: Arc<FileSystem>,
+    client: RpcClient,
+    pending: Mutex<Pending>,
+}
+
+impl Gateway {
+    /// The gateway of a master and its tree; `client` calls the chunk servers.
+    #[must_use]
+    pub fn new(master: &Arc<Master>, files: &Arc<FileSystem>, client: RpcClient) -> Arc<Self> {
+        let (master, files) = (Arc::clone(master), Arc::clone(files));
+        Arc::new(Self { master, files, client, pending: Mutex::default() })
+    }
+
+    /// Offers the methods, in the place of those of the plain table alone.
+    pub fn add_to(self: &Arc<Self>, registry: &mut Registry) {
+        let own = Arc::clone(self);
+        registry.add(move |call: Get, _| {
+            let entry = block_in_place(|| own.get(&call));
+            async { entry }
+        });
+        let own = Arc::clone(self);
+        registry.add(move |call: Put, _| Arc::clone(&own).put(call));
+        let own = Arc::clone(self);
+        registry.add(move |call: ChangeSize, caller| {
+            let done = block_in_place(|| own.change_size(&call, &caller));
+            async { done.map(|()| Done) }
+        });
+        let own = Arc::clone(self);
+        registry.add(move |call: Resolve, _| {
+            let found = block_in_place(|| own.resolve(&call));
+            async { found.map(Packed) }
+        });
+    }
+
+    fn get(&self, call: &Get) -> Result<Option<Entry>> {
+        let now = clock::now();
+        if let Some(path) = TreePath::of(&call.key)
+            && let Some(found) = self.look(&path, now)?
+        {
+            let ttl_s = found.ttl_s(now);
+            return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
+        }
+        self.master.state().get(&call.key, now)
+    }
+
+    fn resolve(&self, call: &Resolve) -> Result<Option<Resolved>> {
+        let now = clock::now();
+        let Some(path) = TreePath::of(&call.key) else { return Ok(None) };
+        let Some(found) = self.look(&path, now)? else { return Ok(None) };
+        let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
+        let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
+        Ok(Some(Resolved { attr: found.attr, target: found.target, layout, ttl_s }))
+    }
+
+    /// The growth counts from the size that the file has, as a classic client was told it. Once the
+    /// bytes are native they are counted with the chunks, and the growth is given back.
+    fn change_size(&self, call: &ChangeSize, caller: &Caller) -> Result<()> {
+        let now = clock::now();
+        let ChangeSize { key, server, size, .. } = call;
+        let found = TreePath::of(key).map(|path| self.look(&path, now)).transpose()?.flatten();
+        let mut state = self.master.state();
+        match found {
+            Some(found) => {
+                let old = dict::st_size(&found.attr);
+                let sizes = (server, Some(old), *size);
+                state.change_size_from(key, sizes, &caller.token(), now)
+            }
+            None => state.change_size(key, server, *size, &caller.token(), now),
+        }
+    }
+
+    /// The key's entry in the plain table and its charge are of the past.
+    fn forget_plain(&self, key: &Key) {
+        if let Err(error) = self.master.state().forget(key) {
+            tracing::warn!("what the hash table has under {key} stays: {error}");
+        }
+    }
+}
+
+/// Whether a file's contents are in chunks.
+const fn has_chunks(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Regular)
+}

@@ -1,0 +1,189 @@
+//! What only classic clients know of a file: when it expires, how they store it, and what is in
+//! their dicts beside attributes. Pure, over a transaction.
+//!
+//! | table            | key                       | value                                     |
+//! |------------------|---------------------------|-------------------------------------------|
+//! | `classic`        | inode                     | [`Note`] in postcard's form, version first |
+//! | `classic_expiry` | end in ms, inode          | nothing                                   |
+//! | `classic_form`   | dialect, one byte         | [`Layout`], one byte                      |
+//!
+//! Numbers are 64 bits, big-endian.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::proto::classic::Dialect;
+use crate::proto::form::Layout;
+use crate::store::{ReadTxn, Table, Txn};
+use crate::types::{Attr, Ino, Name, ServerUrl};
+
+/// Notes by inode.
+const NOTES: Table = Table("classic");
+/// Notes by the end of what they are about.
+const EXPIRIES: Table = Table("classic_expiry");
+/// The layout that clients of a dialect were last seen to use.
+const FORMS: Table = Table("classic_form");
+
+/// The tables of this module.
+pub const TABLES: [Table; 3] = [NOTES, EXPIRIES, FORMS];
+
+/// The version of a note's encoding.
+const VERSION: u8 = 1;
+
+/// What is noted of an inode that a classic client has put.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When it is gone, if ever.
+    pub expiry: Option<Expiry>,
+    /// The form in which its contents were put, with the dialect of the key.
+    pub form: Option<(Dialect, Layout)>,
+    /// The server that the client chose for its contents.
+    pub server: Option<ServerUrl>,
+    /// The staged value that its contents came from.
+    pub taken: u64,
+    /// The contents' version when they came from there.
+    pub data_version: u64,
+    /// Members of the dict that mean nothing here, as a pickled dict; empty without any.
+    pub others: Bytes,
+    /// Extended attributes that only a dict can hold, likewise.
+    pub xattrs: Bytes,
+    /// Of the root: it is there for classic clients.
+    pub is_put: bool,
+}
+
+/// When and where a file expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// The end.
+    pub at: Timestamp,
+    /// The version of the contents that expires: what is written later does not.
+    pub data_version: u64,
+    /// The directory and the name that expire: who gives a file another name wants to keep it.
+    /// `None` for the root.
+    pub place: Option<(Ino, Name)>,
+}
+
+impl Note {
+    /// When the inode expires under this name, if it does.
+    #[must_use]
+    pub fn expires(&self, attr: &Attr, place: Option<(Ino, &Name)>) -> Option<Timestamp> {
+        let expiry = self.expiry.as_ref()?;
+        let own = expiry.place.as_ref().map(|(directory, name)| (*directory, name));
+        (own == place && expiry.data_version == attr.data_version).then_some(expiry.at)
+    }
+}
+
+/// The note about an inode.
+///
+/// # Errors
+/// What the store says.
+pub fn load(txn: &dyn ReadTxn, ino: Ino) -> Result<Option<Note>> {
+    let Some(row) = txn.get(NOTES, &ino.0.to_be_bytes())? else { return Ok(None) };
+    match row.split_first() {
+        Some((&VERSION, note)) => postcard::from_bytes(note).map(Some).map_err(|_| damaged()),
+        _ => Err(damaged()),
+    }
+}
+
+/// Keeps the note about an inode, in the place of the one before.
+///
+/// # Errors
+/// What the store says.
+pub fn save(txn: &mut dyn Txn, ino: Ino, note: &Note) -> Result<()> {
+    forget(txn, ino)?;
+    let row = postcard::to_extend(note, vec![VERSION]).expect("notes have a binary form");
+    txn.put(NOTES, &ino.0.to_be_bytes(), &row);
+    if let Some(expiry) = &note.expiry {
+        txn.put(EXPIRIES, &expiry_key(expiry.at, ino), &[]);
+    }
+    Ok(())
+}
+
+/// The same for what the sweep for expired files need not look at again.
+///
+/// # Errors
+/// What the store says.
+pub fn save_unlisted(txn: &mut dyn Txn, ino: Ino, note: &Note) -> Result<()> {
+    save(txn, ino, note)?;
+    if let Some(expiry) = &note.expiry {
+        txn.delete(EXPIRIES, &expiry_key(expiry.at, ino));
+    }
+    Ok(())
+}
+
+/// Forgets an inode.
+///
+/// # Errors
+/// What the store says.
+pub fn forget(txn: &mut dyn Txn, ino: Ino) -> Result<()> {
+    let Some(note) = load(txn, ino)? else { return Ok(()) };
+    if let Some(expiry) = note.expiry {
+        txn.delete(EXPIRIES, &expiry_key(expiry.at, ino));
+    }
+    txn.delete(NOTES, &ino.0.to_be_bytes());
+    Ok(())
+}
+
+/// Up to `limit` inodes whose end has come, those first whose end came first.
+///
+/// # Errors
+/// What the store says.
+pub fn expired(txn: &dyn ReadTxn, now: Timestamp, limit: usize) -> Result<Vec<Ino>> {
+    let end = expiry_key(Timestamp(now.0.saturating_add(1)), Ino(0));
+    let rows = txn.scan(EXPIRIES, &[], &end, limit)?;
+    rows.into_iter()
+        .map(|(key, _)| {
+            let ino = key.get(8..).and_then(|ino| ino.try_into().ok()).ok_or_else(damaged)?;
+            Ok(Ino(u64::from_be_bytes(ino)))
+        })
+        .collect()
+}
+
+/// Notes that clients of a dialect use a layout.
+///
+/// # Errors
+/// What the store says.
+pub fn learn(txn: &mut dyn Txn, dialect: Dialect, layout: Layout) -> Result<()> {
+    if learned(txn, dialect)? != Some(layout) {
+        txn.put(FORMS, &[dialect_byte(dialect)], &[layout_byte(layout)]);
+    }
+    Ok(())
+}
+
+/// The layout that clients of a dialect were last seen to use.
+///
+/// # Errors
+/// What the store says.
+pub fn learned(txn: &dyn ReadTxn, dialect: Dialect) -> Result<Option<Layout>> {
+    let Some(row) = txn.get(FORMS, &[dialect_byte(dialect)])? else { return Ok(None) };
+    let known = [Layout::Raw, Layout::Pickled].into_iter();
+    let layout = known.into_iter().find(|layout| row.as_ref() == [layout_byte(*layout)]);
+    layout.map(Some).ok_or_else(damaged)
+}
+
+const fn dialect_byte(dialect: Dialect) -> u8 {
+    match dialect {
+        Dialect::String => 0,
+        Dialect::Binary => 1,
+    }
+}
+
+const fn layout_byte(layout: Layout) -> u8 {
+    match layout {
+        Layout::Raw => 0,
+        Layout::Pickled => 1,
+    }
+}
+
+fn expiry_key(at: Timestamp, ino: Ino) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&at.0.to_be_bytes());
+    key[8..].copy_from_slice(&ino.0.to_be_bytes());
+    key
+}
+
+fn damaged() -> FsError {
+    FsError::new(ErrorKind::Corrupt, "the notes about files of classic clients are damaged")
+}

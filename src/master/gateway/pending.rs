@@ -1,0 +1,142 @@
+//! Files that classic clients have put and that are not in the tree yet: tried again as soon as the
+//! chunk server with their contents answers, or the directory that they are in is there.
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
+use tokio::task::block_in_place;
+
+use super::dict::Dict;
+use super::look::Place;
+use super::{Gateway, has_chunks};
+use crate::clock::{self, Timestamp};
+use crate::error::Result;
+use crate::limits;
+use crate::master::namespace::View;
+use crate::proto::classic::Put;
+use crate::proto::form;
+use crate::types::{Key, TreePath};
+
+/// Paths in the plain table that may come into the tree.
+#[derive(Debug, Default)]
+pub(super) struct Pending(BTreeMap<Key, Turn>);
+
+/// When a path is tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    at: Timestamp,
+    /// The wait after the next failure.
+    wait_ms: u64,
+}
+
+impl Pending {
+    fn add(&mut self, key: Key) {
+        if self.0.len() < limits::PENDING_MAX {
+            self.0.insert(key, Turn::default());
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<Key> {
+        let due = self.0.iter().filter(|(_, turn)| turn.at <= now);
+        due.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Each time that a path is tried in vain, it waits twice as long.
+    fn put_off(&mut self, key: &Key, now: Timestamp) {
+        let first = u64::try_from(limits::PENDING_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        let last = u64::try_from(limits::SWEEP_PERIOD.as_millis()).unwrap_or(u64::MAX);
+        if let Some(turn) = self.0.get_mut(key) {
+            let wait_ms = turn.wait_ms.clamp(first, last);
+            *turn = Turn { at: Timestamp(now.0.saturating_add(wait_ms)), wait_ms: wait_ms * 2 };
+        }
+    }
+}
+
+/// What came of trying.
+enum Tried {
+    /// There is nothing more to try.
+    Over,
+    /// It was not even tried, as it needs a server or a directory that is not there.
+    Waits,
+    /// It was tried in vain.
+    Failed,
+}
+
+impl Gateway {
+    /// A path in the plain table that may come into the tree.
+    pub(super) fn add_pending(&self, key: Key) {
+        self.pending().add(key);
+    }
+
+    /// Finds those that an earlier process left.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) fn find_pending(&self) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.master.state().page(after.as_ref())?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, stored) in page {
+                if TreePath::of(&key).is_some() && Dict::read(&stored.value).is_some() {
+                    self.add_pending(key);
+                }
+            }
+        }
+    }
+
+    /// Tries those whose servers are alive, parents before what is in them.
+    pub(super) async fn retry_pending(&self) {
+        let keys = self.pending().due(clock::uptime());
+        for key in keys {
+            match self.retry(&key).await {
+                Ok(Tried::Over) => drop(self.pending().0.remove(&key)),
+                Ok(Tried::Waits) => {}
+                Ok(Tried::Failed) => self.pending().put_off(&key, clock::uptime()),
+                Err(error) => {
+                    tracing::warn!("{key} is not in the tree yet: {error}");
+                    self.pending().put_off(&key, clock::uptime());
+                }
+            }
+        }
+    }
+
+    /// Tries to bring one path into the tree.
+    async fn retry(&self, key: &Key) -> Result<Tried> {
+        let entry = block_in_place(|| self.master.state().get(key, clock::now()))?;
+        let (Some(entry), Some(path)) = (entry, TreePath::of(key)) else {
+            return Ok(Tried::Over);
+        };
+        let Some(dict) = Dict::read(&entry.value) else { return Ok(Tried::Over) };
+        let server = dict.attributes.contents.as_ref();
+        if has_chunks(dict.kind) && !server.is_some_and(|server| self.files.is_alive(server)) {
+            return Ok(Tried::Waits);
+        }
+        let place = |txn: &dyn crate::store::ReadTxn| Place::of(View::new(txn), &path);
+        match block_in_place(|| self.files.store().read(place))? {
+            Place::Nowhere => return Ok(Tried::Waits),
+            place if place.ino().is_some() && place != Place::Root => {
+                // Somebody has made a file there since: that is what is under the path.
+                block_in_place(|| self.forget_plain(key));
+                return Ok(Tried::Over);
+            }
+            _ => {}
+        }
+        let dialect = form::dialect_of(&entry.value).unwrap_or_default();
+        let ttl_s = entry.ttl_s.max(1);
+        let put = Put {
+            key: key.clone(),
+            dialect,
+            value: entry.value,
+            ttl_s: i64::try_from(ttl_s).unwrap_or(i64::MAX),
+        };
+        let is_done = self.put_dict(&path, &dict, &put, ttl_s).await?;
+        Ok(if is_done { Tried::Over } else { Tried::Failed })
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        // Single steps: a panic leaves nothing half-done.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

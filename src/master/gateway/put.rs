@@ -1,0 +1,134 @@
+//! What a classic `put` under a path means: a file that is made or changed, or deleted.
+
+use std::sync::Arc;
+
+use tokio::task::block_in_place;
+
+use super::Gateway;
+use super::commit::{Commit, Committed};
+use super::dict::Dict;
+use super::look::Place;
+use super::notes;
+use super::take::Contents;
+use crate::clock;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
+use crate::master::fs::Origin;
+use crate::master::namespace::{Effects, Namespace, View};
+use crate::proto::classic::Put;
+use crate::proto::values::Done;
+use crate::types::{Credentials, FileKind, Ino, TreePath};
+
+impl Gateway {
+    pub(super) async fn put(self: Arc<Self>, call: Put) -> Result<Done> {
+        let Some(path) = TreePath::of(&call.key) else { return self.put_plain(call) };
+        let ttl_s = match u64::try_from(call.ttl_s) {
+            Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
+            _ => return block_in_place(|| self.delete(&path, &call)).map(|()| Done),
+        };
+        let Some(dict) = Dict::read(&call.value) else {
+            if block_in_place(|| self.look(&path, clock::now()))?.is_some() {
+                let message =
+                    format!("{} is a file, and the value is no dict of its attributes", call.key);
+                return Err(FsError::new(ErrorKind::Exists, message));
+            }
+            return self.put_plain(call);
+        };
+        if self.put_dict(&path, &dict, &call, ttl_s).await? {
+            return Ok(Done);
+        }
+        // Whoever put it finds it again, and the tree gets it as soon as that can be.
+        let key = call.key.clone();
+        let done = self.put_plain(call)?;
+        self.add_pending(key);
+        Ok(done)
+    }
+
+    fn put_plain(&self, call: Put) -> Result<Done> {
+        let Put { key, value, ttl_s, .. } = call;
+        let put = || self.master.state().put(&key, value, ttl_s, clock::now());
+        block_in_place(put).map(|()| Done)
+    }
+
+    /// Makes or changes what is under a path as a dict says. False if that is not possible now, as
+    /// the directory or the contents of something new are not there.
+    pub(super) async fn put_dict(
+        &self,
+        path: &TreePath,
+        dict: &Dict,
+        call: &Put,
+        ttl_s: u64,
+    ) -> Result<bool> {
+        check_kind(dict.kind)?;
+        for _ in 0..limits::STALE_ATTEMPTS_MAX {
+            let place =
+                block_in_place(|| self.files.store().read(|txn| Place::of(View::new(txn), path)))?;
+            let contents = match place {
+                Place::Nowhere => return Ok(false),
+                _ => self.contents(&call.key, &place, dict).await?,
+            };
+            let commit = Commit { path, place: &place, dict, contents: &contents, ttl_s };
+            let committed = block_in_place(|| self.commit(&commit, call.dialect, &call.key));
+            if !matches!(committed, Ok(Committed::Done)) {
+                block_in_place(|| self.drop_taken(&contents, dict));
+            }
+            match committed? {
+                Committed::Done => {
+                    block_in_place(|| self.forget_plain(&call.key));
+                    self.discard_staged(&call.key, dict, &contents).await;
+                    return Ok(true);
+                }
+                Committed::Kept => return Ok(false),
+                Committed::Overtaken => {}
+            }
+        }
+        let message = format!("too many clients change {} at once", call.key);
+        Err(FsError::new(ErrorKind::Busy, message))
+    }
+
+    /// Contents that no file came to have are garbage.
+    fn drop_taken(&self, contents: &Contents, dict: &Dict) {
+        if let Contents::Chunks { first, server, .. } = contents
+            && let Err(error) = self.drop_chunks(*first, server, dict.attributes.size)
+        {
+            tracing::warn!("chunk {first} waits to be found by a report of {server}: {error}");
+        }
+    }
+
+    /// Takes the name away. The root only seems to go: the tree is never deleted.
+    fn delete(&self, path: &TreePath, call: &Put) -> Result<()> {
+        self.files.transact(Origin::NOBODY, |txn, time| {
+            let Some((parents, name)) = path.split() else {
+                let mut note = notes::load(txn, Ino::ROOT)?.unwrap_or_default();
+                (note.is_put, note.expiry) = (false, None);
+                notes::save(txn, Ino::ROOT, &note)?;
+                return Ok(((), Effects::default()));
+            };
+            let mut namespace = Namespace::new(txn, time);
+            let view = namespace.view();
+            let directory = view.walk(parents)?.filter(|attr| attr.kind == FileKind::Directory);
+            let Some(directory) = directory else { return Ok(((), Effects::default())) };
+            match view.find(directory.ino, name)?.map(|attr| attr.kind) {
+                None => {}
+                Some(FileKind::Directory) => {
+                    namespace.rmdir(&Credentials::ROOT, directory.ino, name)?;
+                }
+                Some(_) => {
+                    namespace.unlink(&Credentials::ROOT, directory.ino, name)?;
+                }
+            }
+            Ok(((), namespace.into_effects()))
+        })?;
+        self.forget_plain(&call.key);
+        Ok(())
+    }
+}
+
+fn check_kind(kind: FileKind) -> Result<()> {
+    match kind {
+        FileKind::CharDevice | FileKind::BlockDevice => {
+            Err(FsError::new(ErrorKind::NotPermitted, "devices are made on native mounts only"))
+        }
+        _ => Ok(()),
+    }
+}

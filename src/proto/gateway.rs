@@ -1,0 +1,78 @@
+//! What the two halves of the classic gateway ask each other: the chunk servers where the contents
+//! under a path are, and the master for the values that classic clients staged.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::proto::field::{Packed, method};
+use crate::proto::form::Layout;
+use crate::types::{Attr, ChunkKey, Key};
+
+method! {
+    /// What a path stands for, for a classic client that writes keys as strings, or as base64.
+    [repeatable] Resolve = "cluster.resolve" {
+        /// The path.
+        key: Key,
+        /// Whether the client writes it as a string.
+        is_string: bool,
+    } -> Packed<Option<Resolved>>
+}
+
+/// What a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The inode.
+    pub attr: Attr,
+    /// Where a symbolic link points; empty for all else.
+    pub target: Bytes,
+    /// The form in which the client expects contents.
+    pub layout: Layout,
+    /// Seconds until it expires.
+    pub ttl_s: u64,
+}
+
+method! {
+    /// Writes the value that was put under a key into the first chunks of a file of this many
+    /// bytes, and leaves the value. The value is the contents, or a pickle of them. An empty file
+    /// gets no chunk.
+    [repeatable] Take = "chunk.take" {
+        /// Where the value is.
+        key: Key,
+        /// The file's first chunk; the others follow it. Nobody has ever used these.
+        chunk: ChunkKey,
+        /// The version of the chunks.
+        version: u64,
+        /// The file's size.
+        size: u64,
+    } -> Packed<Staged>
+}
+
+method! {
+    /// The contents of this many bytes that a value under a key means: for what has no chunks.
+    [repeatable] Peek = "chunk.peek" {
+        /// Where the value is.
+        key: Key,
+        /// The size of the contents.
+        size: u64,
+    } -> Packed<(Staged, Bytes)>
+}
+
+method! {
+    /// Removes the value under a key, if it is still the one that was taken; any if that is 0.
+    /// Answers whether it did.
+    [repeatable] Discard = "chunk.discard" {
+        /// Where the value is.
+        key: Key,
+        /// Which value.
+        token: u64,
+    } -> bool
+}
+
+/// A value that a classic client has put, as contents of a file to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The form in which it was.
+    pub layout: Layout,
+    /// Which value it is: another number for every `put`. Never 0.
+    pub token: u64,
+}
