@@ -120,6 +120,7 @@ fn classic_overwrites_are_whole_under_native_readers() {
     let mount = Mount::ours(&cluster, &[]);
     let classic = Classic::new(&cluster.master.url, DIALECTS[1]);
     classic.write("/f", &contents(0, 0)).expect("put");
+    let path = mount.path("f");
     let is_over = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -127,7 +128,7 @@ fn classic_overwrites_are_whole_under_native_readers() {
             while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
                 // A reader that asks for the size first may get it of one moment and the bytes of
                 // the next: so each read is one `pread` of more than there is.
-                let file = fs::File::open(mount.path("f")).expect("the name is always there");
+                let file = fs::File::open(&path).expect("the name is always there");
                 let mut buffer = vec![0; 100_000];
                 let length = std::os::unix::fs::FileExt::read_at(&file, &mut buffer, 0);
                 let length = length.expect("it can be read");
@@ -142,5 +143,5 @@ fn classic_overwrites_are_whole_under_native_readers() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(reader.join().expect("the reader does not fail") > 0);
     });
-    assert!(fs::read(mount.path("f")).expect("read") == contents(0, ROUNDS - 1));
+    assert!(fs::read(&path).expect("read") == contents(0, ROUNDS - 1));
 }

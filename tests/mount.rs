@@ -1,5 +1,7 @@
 //! The mount, as ordinary programs and users meet it: in both ways, as far as these agree.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod common;
 
 use std::fs::{self, File, OpenOptions};
