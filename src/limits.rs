@@ -374,6 +374,7 @@ const _: () = {
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
+    assert!(BODY_SIZE_MAX as u64 <= OPENED_LAYOUT_MAX as u64 * CHUNK_SIZE);
     assert!(5 * STRING_SIZE_MAX + ENVELOPE_SIZE_MAX < XML_SIZE_MAX);
     assert!(KEY_SIZE_MAX * 2 + PICKLE_DEPTH_MAX < ENVELOPE_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= OPEN_CONTENTS_MAX);

@@ -45,6 +45,12 @@ impl Client {
         Self { name: format!("rust-mount-{}", style.dialect), access: Access::Mount(mount) }
     }
 
+    /// A mount of the tree itself, which has no form.
+    fn native(cluster: &Cluster) -> Self {
+        let mount = Mount::ours(cluster, &[]);
+        Self { name: "rust-mount-native".to_owned(), access: Access::Mount(mount) }
+    }
+
     fn is_ours(&self) -> bool {
         self.name.starts_with("rust")
     }
@@ -200,7 +206,10 @@ fn matrix(kind: &Kind, contents: &'static str) {
     let _turn = turn();
     let files = specimens();
     let cluster = Cluster::start(kind, 2);
-    let clients = clients(&cluster, contents);
+    let mut clients = clients(&cluster, contents);
+    if matches!(kind, Kind::Rust) {
+        clients.push(Client::native(&cluster));
+    }
     let mut failures = Vec::new();
     let mut note = |what: String, result: Result<(), String>| {
         println!("{} {what}", if result.is_ok() { "ok    " } else { "FAILED" });

@@ -100,6 +100,71 @@ fn each_sees_what_the_other_changes() {
     }
 }
 
+/// One tree: the native mount has no form, and the Python client its own.
+#[test]
+fn a_native_mount_and_a_python_client_see_what_the_other_changes() {
+    let _turn = turn();
+    for style in [["string", "raw"], ["binary", "pickled"]] {
+        let style = ["--dialect", style[0], "--contents", style[1]];
+        let cluster = Cluster::start(&Kind::Rust, 2);
+        let native = Mount::ours(&cluster, &[]);
+        let python = Mount::python(&Python::three(), &cluster, &style);
+        println!("{style:?}: the native mount changes");
+        changes_are_seen(&native, &python);
+        println!("{style:?}: the Python client changes");
+        changes_are_seen(&python, &native);
+        native.unmount();
+        python.unmount();
+    }
+}
+
+/// Both at once, in one directory, each with files of its own.
+#[test]
+fn native_mounts_and_python_clients_work_side_by_side() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 2);
+    let mounts = [
+        Mount::ours(&cluster, &[]),
+        Mount::ours(&cluster, &["--classic"]),
+        Mount::python(&Python::three(), &cluster, &["--dialect", "string", "--contents", "raw"]),
+        Mount::python(
+            &Python::three(),
+            &cluster,
+            &["--dialect", "binary", "--contents", "pickled"],
+        ),
+    ];
+    let script = "for i in 1 2 3 4 5 6; do echo $i > $0-$i && mv $0-$i $0-moved-$i && \
+                  echo more >> $0-moved-$i && chmod 600 $0-moved-$i; done; rm $0-moved-6";
+    let programs: Vec<_> = mounts
+        .iter()
+        .enumerate()
+        .map(|(number, mount)| {
+            let mut command = Command::new("sh");
+            command.arg("-ec").arg(script).arg(mount.path(&format!("f{number}")));
+            command.spawn().expect("sh can be started")
+        })
+        .collect();
+    for mut program in programs {
+        assert!(program.wait().expect("a child can be waited for").success());
+    }
+    for mount in &mounts {
+        let entries = fs::read_dir(mount.root()).expect("the root can be read");
+        let names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        assert_eq!(names.len(), 20, "{names:?}");
+        for writer in 0..4 {
+            for number in 1..=5 {
+                let path = mount.path(&format!("f{writer}-moved-{number}"));
+                let expected = format!("{number}\nmore\n");
+                wait_until("it is as it was left", SOON, || {
+                    fs::read_to_string(&path).is_ok_and(|found| found == expected)
+                        && fs::metadata(&path).is_ok_and(|m| m.mode() == 0o100_600)
+                });
+            }
+        }
+    }
+    mounts.into_iter().for_each(Mount::unmount);
+}
+
 /// A server of one thread must not be kept waiting by a connection of ours that says nothing.
 #[test]
 fn many_programs_at_once_get_on_with_the_original() {

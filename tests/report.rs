@@ -13,21 +13,21 @@ use common::cluster::{Cluster, Kind};
 use common::mount::Mount;
 use common::rpc::Rpc;
 use common::{SOON, run, turn, wait_until};
+use htfs::proto::chunk::{List, Optional, Stat};
 
 const MEGABYTE: usize = 1 << 20;
 
-/// So that the bytes at the chunk servers are those of the files: a pickle has a few more.
-const RAW: [&str; 2] = ["--contents", "raw"];
-
-/// How many of these paths each chunk server holds, and how many bytes under them: asked of the
-/// chunk servers themselves, not of the master, whose sizes are only its account.
-fn held(cluster: &Cluster, paths: &[String]) -> Vec<(usize, usize)> {
+/// How many files each chunk server holds, and how many bytes of them: asked of the chunk servers
+/// themselves, not of the master, whose sizes are only its account. No file has a second chunk.
+fn held(cluster: &Cluster) -> Vec<(usize, usize)> {
     let rpc = Rpc::new();
     let held_by = |url: &str| {
-        let values = paths.iter().filter_map(|path| {
-            rpc.get(url, path).unwrap_or_else(|error| panic!("{url} {path}: {error}"))
-        });
-        values.fold((0, 0), |(files, bytes), value| (files + 1, bytes + value.bytes.len()))
+        let call = List { after: Optional(None), limit: 4096 };
+        let chunks = rpc.call(url, call).unwrap_or_else(|error| panic!("{url}: {error}"));
+        // The list has lengths of the last sync.
+        let length = |chunk| rpc.call(url, Stat { chunk }).expect("stat").length;
+        let bytes: u64 = chunks.iter().map(|chunk| length(chunk.key)).sum();
+        (chunks.len(), usize::try_from(bytes).expect("the files are small"))
     };
     cluster.chunks.iter().map(|chunk| held_by(&chunk.url)).collect()
 }
@@ -62,20 +62,19 @@ fn test_a_echo_ls_and_cat() {
 fn test_c_one_client_spreads_200_files_over_8_servers() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mount = Mount::ours(&cluster, &RAW);
+    let mount = Mount::ours(&cluster, &[]);
     let names: Vec<String> = (0..200).map(|number| format!("file{number}")).collect();
     for name in &names {
         fs::write(mount.path(name), "hello\n").expect("the mount takes a file");
     }
-    let paths: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
-    assert_eq!(held(&cluster, &paths), [(25, 150); 8]);
+    assert_eq!(held(&cluster), [(25, 150); 8]);
 }
 
 #[test]
 fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, &RAW)).collect();
+    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, &[])).collect();
     let start = Barrier::new(mounts.len());
     thread::scope(|scope| {
         for (client, mount) in mounts.iter().enumerate() {
@@ -89,12 +88,9 @@ fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
             });
         }
     });
-    let paths: Vec<String> = (0..10)
-        .flat_map(|client| (0..20).map(move |number| format!("/file{client}-{number}")))
-        .collect();
-    assert_eq!(held(&cluster, &paths), [(25, 150); 8]);
+    assert_eq!(held(&cluster), [(25, 150); 8]);
     // No client lost a name that another wrote into the same directory.
-    let another = Mount::ours(&cluster, &RAW);
+    let another = Mount::ours(&cluster, &[]);
     assert_eq!(fs::read_dir(another.root()).expect("the root can be read").count(), 200);
 }
 
@@ -102,15 +98,13 @@ fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
 fn nine_files_of_10_and_8_megabytes_make_10_4_and_4() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 3);
-    let mount = Mount::ours(&cluster, &RAW);
-    let mut paths = vec!["/large".to_owned()];
+    let mount = Mount::ours(&cluster, &[]);
     fs::write(mount.path("large"), vec![7; 10 * MEGABYTE]).expect("the mount takes 10 MB");
     for number in 0..8 {
         let name = format!("small{number}");
         fs::write(mount.path(&name), vec![number; MEGABYTE]).expect("the mount takes 1 MB");
-        paths.push(format!("/{name}"));
     }
-    let mut held = held(&cluster, &paths);
+    let mut held = held(&cluster);
     held.sort_unstable();
     assert_eq!(held, [(1, 10 * MEGABYTE), (4, 4 * MEGABYTE), (4, 4 * MEGABYTE)]);
 }
@@ -119,7 +113,7 @@ fn nine_files_of_10_and_8_megabytes_make_10_4_and_4() {
 fn a_chunk_server_that_joins_under_load_gets_files() {
     let _turn = turn();
     let mut cluster = Cluster::start(&Kind::Rust, 2);
-    let mount = Mount::ours(&cluster, &RAW);
+    let mount = Mount::ours(&cluster, &[]);
     let root = mount.root();
     let (written, enough) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -137,9 +131,8 @@ fn a_chunk_server_that_joins_under_load_gets_files() {
         enough.store(true, Ordering::Relaxed);
     });
     let names: Vec<String> = (0..written.into_inner()).map(|n| format!("f{n}")).collect();
-    let paths: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
-    let held = held(&cluster, &paths);
-    assert_eq!(held.iter().map(|(files, _)| files).sum::<usize>(), paths.len(), "{held:?}");
+    let held = held(&cluster);
+    assert_eq!(held.iter().map(|(files, _)| files).sum::<usize>(), names.len(), "{held:?}");
     assert!(held[2].0 >= 10, "the new server has too little: {held:?}");
     for name in &names {
         assert_eq!(fs::read(mount.path(name)).expect("read"), [b'x'; 1000]);

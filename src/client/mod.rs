@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
+use crate::proto::Packed;
 use crate::proto::classic::Dialect;
+use crate::proto::fs::StatFileSystem;
 use crate::rpc::RpcClient;
 use crate::rpc::tls::Trust;
 use crate::types::ServerUrl;
@@ -187,24 +189,21 @@ async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mo
     Mounted::new(vfs, &config.mountpoint, options).await
 }
 
-/// Waits for the master, and answers whether it has a native file system.
+/// Waits for the master, and answers whether it has a native file system; if so, waits for a chunk
+/// server as well.
 async fn wait_for_master(config: &Config, client: &RpcClient, master: &str) -> Result<bool> {
-    let deadline = Instant::now() + config.patience;
-    let mut is_announced = false;
-    loop {
-        let error = match native::attached::is_native(client, master).await {
-            Ok(is_native) => return Ok(is_native),
-            Err(error) => FsError::from(error),
-        };
-        if !may_get_better(&error) || Instant::now() >= deadline {
-            return Err(error);
+    wait(config, async || {
+        if !native::attached::is_native(client, master).await? {
+            return Ok(false);
         }
-        if !is_announced {
-            tracing::warn!("waiting up to {} s for the master: {error}", config.patience.as_secs());
-            is_announced = true;
+        let Packed(room) = client.call(master, StatFileSystem {}).await?;
+        if room.total == 0 {
+            let message = "the master knows no chunk server yet; start one";
+            return Err(FsError::new(ErrorKind::NoSpace, message));
         }
-        tokio::time::sleep(ATTEMPT_PERIOD).await;
-    }
+        Ok(true)
+    })
+    .await
 }
 
 /// Opens the file system as soon as its servers are there.
@@ -213,15 +212,23 @@ async fn wait_for_servers(
     client: &RpcClient,
     master: &str,
 ) -> Result<Memory<RpcClient>> {
-    let deadline = Instant::now() + config.patience;
-    let mut is_announced = false;
-    loop {
+    wait(config, async || {
         let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let ttl_s = config.ttl_s.unwrap_or(limits::TTL_MAX_S);
         let dialect = config.dialect.unwrap_or_default();
         let proxy = HtProxy::new(client.clone(), master.to_owned(), dialect, ttl_s);
-        let error = match Memory::open(proxy, config.dialect, config.layout, owner).await {
-            Ok(memory) => return Ok(memory),
+        Memory::open(proxy, config.dialect, config.layout, owner).await
+    })
+    .await
+}
+
+/// Tries until something succeeds, or it is certain or the patience at an end that it does not.
+async fn wait<T>(config: &Config, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + config.patience;
+    let mut is_announced = false;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
             Err(error) => error,
         };
         if !may_get_better(&error) || Instant::now() >= deadline {

@@ -147,15 +147,16 @@ async fn check_in_time(mountpoint: &Path) -> Result<PathBuf> {
 pub fn check(mountpoint: &Path) -> Result<PathBuf> {
     let shown = mountpoint.display();
     let wrong = |kind, message| Err(FsError::new(kind, message));
+    let has_died = || {
+        let message = format!(
+            "{shown} is still mounted, and the client that mounted it has died; \
+             run `fusermount3 -uz {shown}` and try again"
+        );
+        wrong(ErrorKind::Busy, message)
+    };
     let metadata = match fs::metadata(mountpoint) {
         Ok(metadata) => metadata,
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
-            let message = format!(
-                "{shown} is still mounted, and the client that mounted it has died; \
-                 run `fusermount3 -uz {shown}` and try again"
-            );
-            return wrong(ErrorKind::Busy, message);
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => return has_died(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let message = format!("there is no directory {shown}; make it with `mkdir -p {shown}`");
             return wrong(ErrorKind::NotFound, message);
@@ -167,6 +168,10 @@ pub fn check(mountpoint: &Path) -> Result<PathBuf> {
     }
     let path = fs::canonicalize(mountpoint)?;
     if is_fuse(&path)? {
+        // The kernel may still know the directory's attributes, but not the room on a dead mount.
+        if rustix::fs::statfs(&path).is_err_and(|error| error == rustix::io::Errno::NOTCONN) {
+            return has_died();
+        }
         let message = format!(
             "something is mounted on {shown} already; unmount it with `fusermount3 -u {shown}`"
         );

@@ -12,8 +12,8 @@ use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::master::accounts::{self, Charge, Sizes};
 use crate::master::placement::Placement;
-use crate::pickle;
 use crate::proto::classic::Entry;
+use crate::proto::form;
 use crate::store::logged::{LOG, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store, Table, Txn, dump};
@@ -145,7 +145,7 @@ impl State {
         now: Timestamp,
     ) -> Result<()> {
         let entry = self.get(key, now)?;
-        let old = entry.as_ref().map(|entry| st_size(&entry.value));
+        let old = entry.as_ref().map(|entry| form::st_size(&entry.value));
         self.change_size_from(key, (server, old, size), caller, now)
     }
 
@@ -390,15 +390,6 @@ pub fn write_dump(moment: &LoggedSnapshot, path: &Path) -> Result<()> {
             page.iter().try_for_each(|row| dump.row(row))?;
         }
     })
-}
-
-/// `st_size` of a pickled dict; 0 for every other value.
-fn st_size(value: &StoredValue) -> u64 {
-    let Ok(dict) = pickle::read(&value.bytes, limits::PICKLED_ATTRIBUTES_MAX) else { return 0 };
-    match dict.get("st_size") {
-        Some(pickle::Value::Int(size)) => u64::try_from(*size).unwrap_or(0),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

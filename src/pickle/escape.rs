@@ -56,6 +56,12 @@ pub(super) fn from_raw_unicode(line: &Bytes) -> Option<Bytes> {
     let mut rest: &[u8] = line;
     let mut backslashes_before = 0_usize;
     while let Some((&byte, tail)) = rest.split_first() {
+        if byte != b'\\' && backslashes_before == 0 {
+            let plain = rest.split(|byte| *byte == b'\\').next().unwrap_or_default();
+            push_latin1(&mut out, plain);
+            rest = &rest[plain.len()..];
+            continue;
+        }
         let is_escape = byte == b'\\' && backslashes_before.is_multiple_of(2);
         let digits = match tail.first() {
             Some(b'u') if is_escape => 4,
@@ -77,6 +83,19 @@ pub(super) fn from_raw_unicode(line: &Bytes) -> Option<Bytes> {
         rest = &tail[1 + digits.len()..];
     }
     Some(out.into())
+}
+
+/// Appends Latin-1 as UTF-8.
+pub(super) fn push_latin1(out: &mut Vec<u8>, latin1: &[u8]) {
+    out.reserve(latin1.len());
+    for byte in latin1 {
+        if byte.is_ascii() {
+            out.push(*byte);
+        } else {
+            out.push(0xc0 | byte >> 6);
+            out.push(0x80 | byte & 0x3f);
+        }
+    }
 }
 
 /// Appends a code point as UTF-8; a surrogate in three bytes, or together with the one before it
@@ -147,13 +166,19 @@ fn split_code_point(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Text as Latin-1; `None` if it has a character beyond.
-pub(super) fn to_latin1(text: &Bytes) -> Option<Bytes> {
+pub fn to_latin1(text: &Bytes) -> Option<Bytes> {
     if text.is_ascii() {
         return Some(text.clone());
     }
     let mut out = Vec::with_capacity(text.len());
-    for c in std::str::from_utf8(text).ok()?.chars() {
-        out.push(u8::try_from(u32::from(c)).ok()?);
+    let mut rest = std::str::from_utf8(text).ok()?.as_bytes().iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            0..=0x7f => out.push(*byte),
+            // The first of two bytes; what is beyond Latin-1 begins with a higher one.
+            0xc2 | 0xc3 => out.push(byte << 6 | rest.next()? & 0x3f),
+            _ => return None,
+        }
     }
     Some(out.into())
 }

@@ -31,6 +31,7 @@ use crate::error::{ErrorKind, FsError};
 use crate::limits;
 
 pub use attributes::Attributes;
+pub use escape::to_latin1;
 pub use reader::read;
 pub use time::{to_seconds, to_time};
 pub use writer::{Style, write};

@@ -98,17 +98,14 @@ impl Writer {
 
     fn bytes(&mut self, bytes: &Bytes) {
         self.out.extend_from_slice(b"c_codecs\nencode\n(");
-        let characters = || bytes.iter().map(|byte| u32::from(*byte));
         match self.counted_size(bytes) {
             Some(size) => {
                 self.out.reserve(bytes.len() + size as usize);
                 self.out.push(b'X');
                 self.out.extend(size.to_le_bytes());
-                for c in bytes.iter().copied().map(char::from) {
-                    self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                }
+                escape::push_latin1(&mut self.out, bytes);
             }
-            None => self.unicode(characters()),
+            None => self.unicode(bytes.iter().map(|byte| u32::from(*byte))),
         }
         self.out.extend_from_slice(b"Vlatin1\ntR");
     }
@@ -136,15 +133,24 @@ impl Writer {
             });
             match plain {
                 Some(byte) => self.out.push(byte),
-                None if code < 0x1_0000 => {
-                    self.out.extend_from_slice(format!("\\u{code:04x}").as_bytes());
-                }
-                None => self.out.extend_from_slice(format!("\\U{code:08x}").as_bytes()),
+                None if code < 0x1_0000 => self.escape(*b"\\u", code, 4),
+                None => self.escape(*b"\\U", code, 8),
             }
         }
         self.out.push(b'\n');
     }
+
+    /// An escape with so many hexadecimal digits. (Formatting would take longer than all else.)
+    fn escape(&mut self, start: [u8; 2], code: u32, digits: u32) {
+        self.out.extend(start);
+        for digit in (0..digits).rev() {
+            let nibble = code >> (4 * digit) & 0xf;
+            self.out.push(HEX_DIGITS[nibble as usize]);
+        }
+    }
 }
+
+const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 /// Length of `\uXXXX`.
 const ESCAPE_SIZE: usize = 6;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::pickle::{self, Attributes, Style};
+use crate::pickle::{self, Attributes, Style, to_latin1};
 use crate::proto::classic::{Dialect, is_xml_text};
 use crate::types::{StoredValue, ValueKind};
 
@@ -95,15 +95,6 @@ fn of_size(bytes: &Bytes, is_text: bool, size: u64) -> Option<Bytes> {
     to_latin1(bytes).filter(|latin1| latin1.len() as u64 == size)
 }
 
-fn to_latin1(text: &Bytes) -> Option<Bytes> {
-    if text.is_ascii() {
-        return Some(text.clone());
-    }
-    let text = std::str::from_utf8(text).ok()?;
-    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-    bytes.map(Bytes::from)
-}
-
 /// The dialect a value came in; none if it is neither string nor base64.
 #[must_use]
 pub fn dialect_of(value: &StoredValue) -> Option<Dialect> {
@@ -133,6 +124,16 @@ pub fn write_attributes(dialect: Dialect, attributes: &Attributes) -> StoredValu
 /// `Protocol` for anything else, `TooBig` over the limits.
 pub fn read_attributes(value: &StoredValue) -> Result<Attributes> {
     Attributes::read(&pickle_bytes(value)).map_err(FsError::from)
+}
+
+/// `st_size` of a pickled dict, in bytes; 0 for every other value.
+#[must_use]
+pub fn st_size(value: &StoredValue) -> u64 {
+    let Ok(dict) = pickle::read(&value.bytes, limits::PICKLED_ATTRIBUTES_MAX) else { return 0 };
+    match dict.get("st_size") {
+        Some(pickle::Value::Int(size)) => u64::try_from(*size).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// A pickle as the value to store; a long one as `<base64>` also in the string dialect, because

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::field::{Packed, method};
 use crate::proto::form::Layout;
-use crate::types::{Attr, ChunkKey, Key};
+use crate::types::{Attr, ChunkKey, ChunkLayout, Key};
 
 method! {
     /// What a path stands for, for a classic client that writes keys as strings, or as base64.
@@ -25,6 +25,8 @@ pub struct Resolved {
     pub attr: Attr,
     /// Where a symbolic link points; empty for all else.
     pub target: Bytes,
+    /// Where the contents of a file are, as far as they can be one value.
+    pub chunks: Vec<ChunkLayout>,
     /// The form in which the client expects contents.
     pub layout: Layout,
     /// Seconds until it expires.

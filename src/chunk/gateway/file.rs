@@ -11,9 +11,9 @@ use crate::proto::Packed;
 use crate::proto::chunk::Read;
 use crate::proto::classic::Get;
 use crate::proto::form::Form;
-use crate::proto::fs::{GetAttr, Layout};
+use crate::proto::fs::GetAttr;
 use crate::proto::gateway::Resolved;
-use crate::types::{Attr, ChunkLayout, ChunkVersion, FileKind, Ino};
+use crate::types::{Attr, ChunkLayout, ChunkVersion, FileKind};
 
 impl Gateway {
     /// The contents of a file, of one moment if others leave it alone for long enough.
@@ -23,35 +23,29 @@ impl Gateway {
     /// servers say.
     pub(super) async fn file(&self, call: &Get, found: Resolved) -> Result<Bytes> {
         let form = Form { dialect: call.dialect, layout: found.layout };
-        let mut attr = found.attr;
+        let mut found = found;
         for attempt in 1.. {
-            let _room = self.take_room(&attr, form).await?;
-            let read = self.read_file(&attr).await;
-            let is_last = attempt == limits::STALE_ATTEMPTS_MAX;
-            let Some(now) = self.attr_now(call, attr.ino).await? else {
-                return read;
-            };
-            match read {
+            let _room = self.take_room(&found.attr, form).await?;
+            let read = self.read_file(&found).await;
+            if attempt == limits::STALE_ATTEMPTS_MAX || !self.has_changed(&found.attr).await? {
                 // Somebody who writes all the time must not keep others from reading.
-                Ok(contents) if now.data_version == attr.data_version || is_last => {
-                    return Ok(contents);
-                }
-                Err(error) if is_last || !is_overtaken(&error) => return Err(error),
-                _ => attr = now,
+                return read;
+            }
+            match self.resolve(&call.key, call.dialect).await? {
+                Some(now) if now.attr.kind == FileKind::Regular => found = now,
+                // It was there when the client asked.
+                _ => return read,
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    /// The file as it is now; `None` if it has lost its name and is gone.
-    async fn attr_now(&self, call: &Get, ino: Ino) -> Result<Option<Attr>> {
-        match self.client.call(&self.master, GetAttr { ino }).await.map_err(FsError::from) {
-            Ok(Packed(attr)) => Ok(Some(attr)),
-            // Another file may have its name now.
-            Err(error) if error.kind() == ErrorKind::Stale => {
-                let found = self.resolve(&call.key, call.dialect).await?;
-                Ok(found.map(|found| found.attr).filter(|attr| attr.kind == FileKind::Regular))
-            }
+    /// Whether a file is no longer as it was.
+    async fn has_changed(&self, attr: &Attr) -> Result<bool> {
+        let call = GetAttr { ino: attr.ino };
+        match self.client.call(&self.master, call).await.map_err(FsError::from) {
+            Ok(Packed(now)) => Ok(now.data_version != attr.data_version),
+            Err(error) if error.kind() == ErrorKind::Stale => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -76,20 +70,14 @@ impl Gateway {
         }
     }
 
-    async fn read_file(&self, attr: &Attr) -> Result<Bytes> {
-        let size = usize::try_from(attr.size).unwrap_or(usize::MAX);
+    async fn read_file(&self, found: &Resolved) -> Result<Bytes> {
+        let size = usize::try_from(found.attr.size).unwrap_or(usize::MAX);
         let mut contents = BytesMut::with_capacity(size);
-        let chunks = attr.size.div_ceil(CHUNK_SIZE);
-        if chunks > 0 {
-            let count = u32::try_from(chunks).unwrap_or(u32::MAX);
-            let call = Layout { ino: attr.ino, index: 0, count };
-            let Packed(layout) = self.client.call(&self.master, call).await?;
-            for chunk in layout.iter().filter(|chunk| chunk.key.index < chunks) {
-                let start = chunk.key.index * CHUNK_SIZE;
-                contents.resize(usize::try_from(start).unwrap_or(size), 0);
-                let length = (attr.size - start).min(CHUNK_SIZE);
-                self.read_chunk(chunk, length, &mut contents).await?;
-            }
+        for chunk in &found.chunks {
+            let start = chunk.key.index.saturating_mul(CHUNK_SIZE);
+            let Some(length) = found.attr.size.checked_sub(start) else { break };
+            contents.resize(usize::try_from(start).unwrap_or(size), 0);
+            self.read_chunk(chunk, length.min(CHUNK_SIZE), &mut contents).await?;
         }
         contents.resize(size, 0);
         Ok(contents.freeze())
@@ -138,9 +126,4 @@ impl Gateway {
         let nowhere = || FsError::new(ErrorKind::Io, format!("no server has chunk {}", chunk.key));
         Err(outcome.unwrap_or_else(nowhere))
     }
-}
-
-/// Whether an error may come of a layout that is no longer true.
-fn is_overtaken(error: &FsError) -> bool {
-    matches!(error.kind(), ErrorKind::Stale | ErrorKind::NotFound)
 }

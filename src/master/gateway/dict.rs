@@ -98,7 +98,7 @@ impl Gateway {
 
     /// A chunk server that answers for a file: any does, so best the one that has it.
     fn server_for(&self, found: &Found) -> Option<crate::types::ServerUrl> {
-        let mut known = [&found.holder, &found.note.server].into_iter().flatten();
+        let mut known = [found.holder(), found.note.server.as_ref()].into_iter().flatten();
         let alive = known.clone().find(|server| self.files.is_alive(server));
         let any = || self.files.any_alive(found.attr.ino.0);
         alive.cloned().or_else(any).or_else(|| known.next().cloned())
@@ -119,3 +119,6 @@ fn members(noted: &Bytes) -> Vec<(Value, Value)> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

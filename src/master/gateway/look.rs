@@ -11,7 +11,7 @@ use crate::master::namespace::View;
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
 use crate::store::ReadTxn;
-use crate::types::{Attr, Credentials, FileKind, Ino, Name, ServerUrl, TreePath};
+use crate::types::{Attr, ChunkLayout, Credentials, FileKind, Ino, Name, ServerUrl, TreePath};
 
 /// Names and values of extended attributes that a dict shows, in bytes: clients read no larger
 /// dicts than [`limits::PICKLED_ATTRIBUTES_MAX`].
@@ -26,14 +26,19 @@ pub(super) struct Found {
     pub(super) target: Bytes,
     /// The extended attributes that the dict shows.
     pub(super) xattrs: Vec<(Bytes, Bytes)>,
-    /// The server with the beginning of the contents.
-    pub(super) holder: Option<ServerUrl>,
+    /// Where the contents are, as far as a classic value reaches.
+    pub(super) chunks: Vec<ChunkLayout>,
     expires: Option<Timestamp>,
     /// What clients of each dialect were last seen to use: string, binary.
     learned: [Option<Layout>; 2],
 }
 
 impl Found {
+    /// The server with the beginning of the contents.
+    pub(super) fn holder(&self) -> Option<&ServerUrl> {
+        self.chunks.first().and_then(|chunk| chunk.replicas.first())
+    }
+
     /// Seconds it has left.
     pub(super) fn ttl_s(&self, now: Timestamp) -> u64 {
         self.expires.map_or(limits::TTL_MAX_S, |at| at.since_ms(now) / 1000)
@@ -130,12 +135,9 @@ fn find(txn: &dyn ReadTxn, place: &Place, ino: Ino) -> Result<Found> {
         FileKind::Symlink => view.readlink(ino)?,
         _ => Bytes::new(),
     };
-    let holder = match attr.kind {
-        FileKind::Regular => {
-            let first = view.layout(ino, 0, 1)?.chunks.pop();
-            first.and_then(|chunk| chunk.replicas.into_iter().next())
-        }
-        _ => None,
+    let chunks = match attr.kind {
+        FileKind::Regular => view.layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks,
+        _ => Vec::new(),
     };
     Ok(Found {
         expires: note.expires(&attr, place.entry()),
@@ -144,7 +146,7 @@ fn find(txn: &dyn ReadTxn, place: &Place, ino: Ino) -> Result<Found> {
         attr,
         note,
         target,
-        holder,
+        chunks,
     })
 }
 

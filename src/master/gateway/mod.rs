@@ -45,6 +45,7 @@ use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
 use crate::types::{FileKind, Key, TreePath};
 
+use look::Found;
 use pending::Pending;
 
 pub use expire::tend;
@@ -103,7 +104,8 @@ impl Gateway {
         let Some(found) = self.look(&path, now)? else { return Ok(None) };
         let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
         let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
-        Ok(Some(Resolved { attr: found.attr, target: found.target, layout, ttl_s }))
+        let Found { attr, target, chunks, .. } = found;
+        Ok(Some(Resolved { attr, target, chunks, layout, ttl_s }))
     }
 
     /// The growth counts from the size that the file has, as a classic client was told it. Once the

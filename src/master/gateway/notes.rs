@@ -187,3 +187,6 @@ fn expiry_key(at: Timestamp, ino: Ino) -> [u8; 16] {
 fn damaged() -> FsError {
     FsError::new(ErrorKind::Corrupt, "the notes about files of classic clients are damaged")
 }
+
+#[cfg(test)]
+mod tests;

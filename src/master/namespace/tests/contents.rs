@@ -3,7 +3,7 @@
 use super::{ROOT, Scene, alice, name, refusal};
 use crate::error::{ErrorKind, Result};
 use crate::limits::{CHUNK_SIZE, CUTS_PENDING_MAX, FILE_SIZE_MAX};
-use crate::master::namespace::{ChunkUse, Reaped};
+use crate::master::namespace::{ChunkUse, Namespace, Reaped};
 use crate::types::{Attr, ChunkLayout, Cut, Ino, ServerUrl, SetAttr};
 
 fn servers() -> Vec<ServerUrl> {
@@ -197,4 +197,40 @@ fn there_is_an_end_to_files_and_to_servers() {
     );
     assert_eq!(refusal(truncate(&mut scene, file, 1 << 63)), ErrorKind::FileTooLarge);
     truncate(&mut scene, file, FILE_SIZE_MAX).unwrap();
+}
+
+#[test]
+fn contents_are_written_under_a_reserved_key_before_a_file_has_them() {
+    let mut scene = Scene::new();
+    let one = &servers()[..1];
+    let reserved = scene.run(|ns| ns.reserve_file()).unwrap();
+    let other = scene.file(&alice(), Ino::ROOT, "other", 0o644);
+    assert_ne!(reserved.ino, other, "nobody else gets the number");
+    let file = reserved.ino;
+    let create = |ns: &mut Namespace<'_>| {
+        ns.create_reserved(&alice(), file, Ino::ROOT, &name("f"), 0o640)?;
+        ns.adopt_contents(&alice(), reserved, CHUNK_SIZE + 1, one)
+    };
+    let chunks = scene.run(create).unwrap();
+    assert_eq!((chunks[0].key, chunks[1].key.index), (reserved, 1));
+    assert_eq!(refusal(scene.run(create)), ErrorKind::Exists);
+    let attr = scene.look(|view| view.walk(&[name("f")])).unwrap().expect("it is there");
+    assert_eq!((attr.ino, attr.size, attr.mode), (file, CHUNK_SIZE + 1, 0o640));
+    assert_eq!(scene.look(|view| view.walk(&[name("f"), name("g")])).unwrap(), None);
+
+    // While the servers write, others write to the file, cut it and write again.
+    let key = scene.run(|ns| ns.reserve_contents(file)).unwrap();
+    let second = scene.run(|ns| ns.reserve_contents(file)).unwrap();
+    truncate(&mut scene, file, 0).unwrap();
+    let native = write(&mut scene, file, 0, 1000);
+    let keys = [reserved, key, second, native.key];
+    for (at, key) in keys.iter().enumerate() {
+        assert!(!keys[..at].contains(key), "{key} is used twice");
+    }
+    let chunks = scene.run(|ns| ns.adopt_contents(&alice(), key, 5, one)).unwrap();
+    assert_eq!((chunks[0].key, scene.attr(file).size), (key, 5));
+    assert_eq!(scene.effects.dropped[0].key, native.key);
+    // The one who was faster does not matter to the other.
+    scene.run(|ns| ns.adopt_contents(&alice(), second, 7, one)).unwrap();
+    assert_eq!(layout(&scene, file)[0].key, second);
 }

@@ -1,0 +1,88 @@
+//! The notes, over a map.
+
+use super::{Expiry, Note, expired, forget, learn, learned, load, save, save_unlisted};
+use crate::clock::Timestamp;
+use crate::proto::classic::Dialect;
+use crate::proto::form::Layout;
+use crate::store::Memory;
+use crate::types::{Attr, FileKind, FileTime, Ino, Name};
+
+fn name(text: &'static str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn note(at: u64, place: Option<(Ino, Name)>) -> Note {
+    Note {
+        expiry: Some(Expiry { at: Timestamp(at), data_version: 3, place }),
+        form: Some((Dialect::String, Layout::Raw)),
+        ..Note::default()
+    }
+}
+
+fn attr(data_version: u64) -> Attr {
+    let time = FileTime::default();
+    Attr {
+        ino: Ino(7),
+        generation: 0,
+        kind: FileKind::Regular,
+        mode: 0,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        size: 0,
+        bytes: 0,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        btime: time,
+        data_version,
+    }
+}
+
+#[test]
+fn notes_are_found_by_their_inodes_and_their_ends() {
+    let mut store = Memory::new();
+    for (ino, at) in [(1, 300), (2, 100), (3, 200)] {
+        save(&mut store, Ino(ino), &note(at, None)).unwrap();
+    }
+    assert_eq!(load(&store, Ino(2)).unwrap(), Some(note(100, None)));
+    assert_eq!(load(&store, Ino(4)).unwrap(), None);
+    assert_eq!(expired(&store, Timestamp(99), 10).unwrap(), []);
+    assert_eq!(expired(&store, Timestamp(200), 10).unwrap(), [Ino(2), Ino(3)]);
+    assert_eq!(expired(&store, Timestamp(200), 1).unwrap(), [Ino(2)]);
+    // Another end takes the place of the one before.
+    save(&mut store, Ino(2), &note(400, None)).unwrap();
+    assert_eq!(expired(&store, Timestamp(200), 10).unwrap(), [Ino(3)]);
+    save_unlisted(&mut store, Ino(3), &note(200, None)).unwrap();
+    assert_eq!(expired(&store, Timestamp(200), 10).unwrap(), []);
+    assert!(load(&store, Ino(3)).unwrap().is_some());
+    forget(&mut store, Ino(1)).unwrap();
+    forget(&mut store, Ino(1)).unwrap();
+    assert_eq!(expired(&store, Timestamp(1000), 10).unwrap(), [Ino(2)]);
+}
+
+#[test]
+fn what_is_written_or_renamed_since_does_not_expire() {
+    let place = (Ino::ROOT, name("f"));
+    let note = note(100, Some(place.clone()));
+    let here = Some((Ino::ROOT, &place.1));
+    assert_eq!(note.expires(&attr(3), here), Some(Timestamp(100)));
+    assert_eq!(note.expires(&attr(4), here), None);
+    let elsewhere = name("g");
+    assert_eq!(note.expires(&attr(3), Some((Ino::ROOT, &elsewhere))), None);
+    assert_eq!(note.expires(&attr(3), Some((Ino(5), &place.1))), None);
+    assert_eq!(note.expires(&attr(3), None), None);
+}
+
+#[test]
+fn the_layout_of_each_dialect_is_remembered() {
+    let mut store = Memory::new();
+    assert_eq!(learned(&store, Dialect::Binary).unwrap(), None);
+    learn(&mut store, Dialect::Binary, Layout::Raw).unwrap();
+    learn(&mut store, Dialect::String, Layout::Pickled).unwrap();
+    learn(&mut store, Dialect::String, Layout::Raw).unwrap();
+    learn(&mut store, Dialect::Binary, Layout::Pickled).unwrap();
+    assert_eq!(learned(&store, Dialect::String).unwrap(), Some(Layout::Raw));
+    assert_eq!(learned(&store, Dialect::Binary).unwrap(), Some(Layout::Pickled));
+}
