@@ -4,13 +4,12 @@
 //! truncation or other change of contents, so that they come one after the other; `state` only for
 //! moments, never over a call.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::clean::CleanBlocks;
+use super::clean::{CleanBlocks, CleanTotal};
 use super::dirty::DirtyExtents;
 use super::layout::LayoutCache;
 use super::lock;
@@ -50,6 +49,8 @@ pub(super) struct State {
     pub(super) next_read: u64,
     pub(super) window: u64,
     pub(super) is_prefetching: bool,
+    /// Reads that followed no other.
+    random_reads: u32,
     /// The last error of a flush that nobody waited for, and how many there were.
     pub(super) failure: Option<FsError>,
     pub(super) failures: u64,
@@ -59,7 +60,7 @@ pub(super) struct State {
 
 impl Inode {
     /// An open file with these attributes. `clean_total` counts clean bytes over all files.
-    pub(super) fn new(attr: Attr, clean_total: &Arc<AtomicU64>) -> Self {
+    pub(super) fn new(attr: Attr, clean_total: &Arc<CleanTotal>) -> Self {
         let state = State {
             is_stale: false,
             dirty: DirtyExtents::default(),
@@ -72,6 +73,7 @@ impl Inode {
             next_read: 0,
             window: 0,
             is_prefetching: false,
+            random_reads: 0,
             failure: None,
             failures: 0,
             is_flushing: false,
@@ -164,6 +166,7 @@ impl State {
     }
 
     /// How far to read ahead of this read: twice as far every time while reads follow each other.
+    /// One block, that of the read itself, if many reads follow no other; 0 if only few do.
     pub(super) fn read_ahead(&mut self, offset: u64, length: u64) -> u64 {
         // Readahead of the kernel arrives a little out of order; that is still sequential.
         let is_next = offset.abs_diff(self.next_read) <= self.window.max(limits::READ_BLOCK_SIZE)
@@ -174,7 +177,13 @@ impl State {
             (true, window) => (window * 2).min(limits::READ_AHEAD_MAX),
         };
         self.next_read = offset + length;
-        self.window
+        if self.window > 0 {
+            return self.window;
+        }
+        self.random_reads = self.random_reads.saturating_add(1);
+        let keeps_all =
+            self.random_reads > limits::RANDOM_READS && self.clean.keep_all(self.attr.size);
+        if keeps_all { limits::READ_BLOCK_SIZE } else { 0 }
     }
 }
 
@@ -193,6 +202,7 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::{Inode, State};
+    use crate::limits;
     use crate::types::{Attr, Credentials, FileKind, FileTime, Ino};
 
     /// Attributes of an empty file.
@@ -247,5 +257,18 @@ pub(super) mod tests {
         assert!(windows.is_sorted() && windows[0] > 0 && windows[7] == 8 << 20, "{windows:?}");
         assert_eq!(state.read_ahead(1 << 30, 4096), 0);
         assert_eq!(state.read_ahead(5 << 30, 4096), 0);
+    }
+
+    #[test]
+    fn whole_blocks_are_for_who_comes_back() {
+        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        state.attr.size = 16 << 20;
+        let mut read = |n: u64| state.read_ahead((n * 7 % 15) << 20, 4096);
+        let first: Vec<u64> = (1..=u64::from(limits::RANDOM_READS)).map(&mut read).collect();
+        assert!(first.iter().all(|window| *window == 0), "{first:?}");
+        assert_eq!(read(99), limits::READ_BLOCK_SIZE);
+        state.attr.size = 1 << 60;
+        assert_eq!(state.read_ahead(5 << 30, 4096), 0, "there is no room for all of it");
     }
 }

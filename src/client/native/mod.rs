@@ -10,12 +10,15 @@
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
 //! what other clients do.
 
+mod ahead;
 mod attributes;
+mod bounded;
 mod cache;
 mod clean;
 mod contents;
 pub mod data;
 pub mod dirty;
+mod fence;
 pub mod fs;
 pub mod fuse;
 mod handles;

@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 
-use super::cache::Fence;
 use super::data::Cluster;
+use super::fence::Fence;
 use super::fs::NativeFs;
 use super::inodes::{Handle, Listing};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadDir, ReadLink, RemoveDir, Rename, Unlink,
+    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
+use crate::proto::values::Done;
 use crate::types::{Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode};
 
 impl<C: Cluster> NativeFs<C> {
@@ -20,26 +21,42 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// `NotFound`, and those of the master.
     pub async fn lookup(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<Attr> {
-        match self.cache.entry(parent, name) {
-            Some(None) => return Err(no_such_name()),
-            Some(Some(ino)) if self.cache.attr(ino).is_some() => return self.getattr(ino).await,
-            _ => {}
+        if let Some(known) = self.known(parent, name) {
+            return self.getattr(known.ok_or_else(no_such_name)?).await;
         }
-        let fence = self.cache.fence(parent);
+        if self.list_ahead(parent, who).await
+            && let Some(known) = self.known(parent, name)
+        {
+            return self.getattr(known.ok_or_else(no_such_name)?).await;
+        }
+        let fence = self.cache.fence();
         let call = Lookup { parent, name: name.clone(), who: Packed(who.clone()) };
         match self.cluster.ask(call).await {
             Ok(Packed(attr)) => {
-                self.cache.put_entry(parent, name, Some(attr.ino), fence);
-                self.cache.put_found_attr(&attr, fence);
+                self.cache.put_entry(parent, name, Some(attr.ino), &fence);
+                self.cache.put_attr(&attr, &fence);
                 self.current(attr).await
             }
             Err(error) => {
                 if error.kind() == ErrorKind::NotFound {
-                    self.cache.put_entry(parent, name, None, fence);
+                    self.cache.put_entry(parent, name, None, &fence);
                 }
                 Err(error)
             }
         }
+    }
+
+    /// What a name stands for, with attributes in the cache, or that it stands for nothing, if that
+    /// is known here.
+    fn known(&self, parent: Ino, name: &Name) -> Option<Option<Ino>> {
+        let known = self.entry(parent, name)?;
+        if known.is_some_and(|ino| self.cache.attr(ino).is_none()) {
+            return None;
+        }
+        if known.is_some() {
+            self.ahead.note_hit(parent);
+        }
+        Some(known)
     }
 
     /// Attributes that came with a name, with what this mount has written and not yet sent.
@@ -49,10 +66,9 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     /// A name was made by this mount.
-    pub(super) fn note_name(&self, parent: Ino, name: &Name, attr: &Attr, fence: Fence) {
-        self.cache.put_entry(parent, name, Some(attr.ino), fence);
-        self.cache.put_found_attr(attr, fence);
-        self.cache.drop_attr(parent);
+    pub(super) fn note_name(&self, parent: Ino, name: &Name, attr: &Attr, fence: &Fence) {
+        self.cache.renew_entries(&[(parent, name, Some(attr.ino))], fence);
+        self.cache.renew_attr(attr, fence);
     }
 
     /// The target of a symbolic link.
@@ -75,11 +91,13 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let who = Packed(who.clone());
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let session = self.session.id();
         let call = MakeDir { parent, name: name.clone(), mode, who, session };
+        let losses = self.cache.losses();
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.cache.put_complete(attr.ino, &fence, losses);
+        self.note_name(parent, name, &attr, &fence);
         Ok(attr)
     }
 
@@ -95,11 +113,11 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let (who, kind) = (Packed(who.clone()), Packed(kind));
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let session = self.session.id();
         let call = MakeNode { parent, name: name.clone(), kind, mode, rdev, who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name(parent, name, &attr, &fence);
         Ok(attr)
     }
 
@@ -114,11 +132,11 @@ impl<C: Cluster> NativeFs<C> {
         target: Bytes,
         who: &Credentials,
     ) -> Result<Attr> {
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = MakeSymlink { parent, name: name.clone(), target, who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name(parent, name, &attr, &fence);
         Ok(attr)
     }
 
@@ -133,11 +151,11 @@ impl<C: Cluster> NativeFs<C> {
         name: &Name,
         who: &Credentials,
     ) -> Result<Attr> {
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = MakeLink { ino, parent, name: name.clone(), who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name(parent, name, &attr, &fence);
         self.current(attr).await
     }
 
@@ -148,8 +166,9 @@ impl<C: Cluster> NativeFs<C> {
     pub async fn unlink(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<()> {
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = Unlink { parent, name: name.clone(), who, session };
+        let fence = self.cache.fence();
         let removed = self.cluster.ask(call).await;
-        self.note_removed(parent, name);
+        self.note_removed(parent, name, &removed, &fence);
         removed.map(|_| ())
     }
 
@@ -160,22 +179,40 @@ impl<C: Cluster> NativeFs<C> {
     pub async fn rmdir(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<()> {
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = RemoveDir { parent, name: name.clone(), who, session };
+        let fence = self.cache.fence();
         let removed = self.cluster.ask(call).await;
-        self.note_removed(parent, name);
+        self.note_removed(parent, name, &removed, &fence);
         removed.map(|_| ())
     }
 
     /// What a name stood for may have lost it, whatever the answer was: it may not have come. The
     /// master tells others what this mount did, not this mount itself.
-    fn note_removed(&self, parent: Ino, name: &Name) {
-        match self.cache.entry(parent, name) {
+    fn note_removed(&self, parent: Ino, name: &Name, outcome: &Result<Done>, fence: &Fence) {
+        self.drop_attr_behind(parent, name);
+        match outcome {
+            Ok(_) => self.cache.renew_entries(&[(parent, name, None)], fence),
+            Err(_) => self.drop_name(parent, name),
+        }
+    }
+
+    fn drop_name(&self, parent: Ino, name: &Name) {
+        self.cache.drop_entry(parent, name);
+        self.cache.drop_attr(parent);
+    }
+
+    fn drop_attr_behind(&self, parent: Ino, name: &Name) {
+        match self.entry(parent, name) {
             Some(Some(ino)) => self.cache.drop_attr(ino),
             Some(None) => {}
             // Some inode has one name less, and its count may be cached.
             None => self.cache.drop_attributes(),
         }
-        self.cache.drop_entry(parent, name);
-        self.cache.drop_attr(parent);
+    }
+
+    /// What a name stands for, if that is known here.
+    fn entry(&self, parent: Ino, name: &Name) -> Option<Option<Ino>> {
+        let known = self.cache.entry(parent, name);
+        known.or_else(|| self.cache.is_left_out(parent, name).then_some(None))
     }
 
     /// Moves a name, in one step.
@@ -198,9 +235,24 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(who.clone()),
             session: self.session.id(),
         };
+        let known = (self.entry(from.0, from.1), self.entry(to.0, to.1));
+        let fence = self.cache.fence();
         let renamed = self.cluster.ask(call).await;
-        self.note_removed(from.0, from.1);
-        self.note_removed(to.0, to.1);
+        self.drop_attr_behind(from.0, from.1);
+        self.drop_attr_behind(to.0, to.1);
+        match known {
+            // Two names of one inode stay as they are.
+            (Some(Some(moved)), Some(taken))
+                if renamed.is_ok() && mode != RenameMode::Exchange && taken != Some(moved) =>
+            {
+                let made = [(from.0, from.1, None), (to.0, to.1, Some(moved))];
+                self.cache.renew_entries(&made, &fence);
+            }
+            _ => {
+                self.drop_name(from.0, from.1);
+                self.drop_name(to.0, to.1);
+            }
+        }
         renamed.map(|_| ())
     }
 
@@ -244,21 +296,11 @@ impl<C: Cluster> NativeFs<C> {
         with_attributes: bool,
         who: &Credentials,
     ) -> Result<()> {
-        let fence = self.cache.fence(ino);
-        let call = ReadDir {
-            ino,
-            after: Packed(after),
-            until: Packed(listing.until),
-            limit: limits::LISTING_PAGE,
-            with_attributes,
-            who: Packed(who.clone()),
-        };
-        let Packed(mut page) = self.cluster.ask(call).await?;
+        let (after_page, until) = (after, listing.until);
+        let mut page = self
+            .fetch_page(ino, (after_page, until), limits::LISTING_PAGE, with_attributes, who)
+            .await?;
         for entry in &mut page.entries {
-            self.cache.put_entry(ino, &entry.name, Some(entry.ino), fence);
-            if let Some(attr) = &entry.attr {
-                self.cache.put_found_attr(attr, fence);
-            }
             let is_dirty = self.inodes.get(entry.ino).is_some_and(|inode| inode.state().is_dirty());
             if is_dirty && entry.attr.is_some() {
                 entry.attr = Some(self.getattr(entry.ino).await?);

@@ -111,9 +111,9 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(writer.clone()),
             session: self.session.id(),
         };
-        let fence = self.cache.fence(inode.ino);
+        let fence = self.cache.fence();
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.cache.put_attr(&attr, fence);
+        self.cache.renew_attr(&attr, &fence);
         let mut state = inode.state();
         for chunk in chunks {
             state.layout.set_bytes(chunk.key.index, chunk.bytes);

@@ -1,7 +1,7 @@
 //! Files that are opened, and what happens to their contents.
 
 use super::place::Choice;
-use super::{FileSystem, Origin, lock, placement_key};
+use super::{FileSystem, Known, Origin, lock, placement_key};
 use crate::error::Result;
 use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace};
@@ -26,7 +26,7 @@ impl FileSystem {
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         let choice = self.choice_for(&mode, &opened.layout);
         let opened = self.change(origin, |ns| {
             ns.view().open(&who, ino, wanted)?;
@@ -41,7 +41,7 @@ impl FileSystem {
         lock(&self.sessions).check_opener(session)?;
         let choice = self.choice_for(&OpenMode { access: Access::WRITE, ..open }, &[]);
         let how = CreateOpen { is_exclusive: open.is_exclusive, wanted: wanted(&open) };
-        let origin = Origin { session, known: &[parent] };
+        let origin = Origin { session, known: Known::All };
         let opened = self.grow(origin, |ns| {
             let (attr, is_new) = ns.create(&who, parent, &name, mode, how)?;
             lock(&self.sessions).opened(session, attr.ino)?;
@@ -72,7 +72,7 @@ impl FileSystem {
             bytes: chunk.bytes,
         });
         let uses: Vec<ChunkUse> = uses.collect();
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         let attr = self.change(origin, |ns| {
             if written.0.is_modified {
                 return ns.extend(&who, ino, written.0.end, &uses);
@@ -91,7 +91,7 @@ impl FileSystem {
 
     pub(super) fn append(&self, call: Append) -> Result<u64> {
         let Append { ino, length, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         self.change(origin, |ns| ns.append(&who, ino, length))
     }
 

@@ -73,16 +73,30 @@ pub struct FileSystem {
 /// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
 /// is not told of these again.
 #[derive(Clone, Copy)]
-struct Origin<'a> {
+struct Origin {
     session: SessionId,
-    known: &'a [Ino],
+    known: Known,
 }
 
-impl Origin<'_> {
+/// What a session knows of the changes that its own call made.
+#[derive(Clone, Copy)]
+enum Known {
+    /// All of them: it drops from its cache what its call may have changed.
+    All,
+    /// Those of this inode, from the answer.
+    One(Ino),
+}
+
+impl Origin {
+    const NOBODY: Self = Self { session: 0, known: Known::All };
+
     /// The session that need not be told of a change.
     fn knows(&self, change: &Change) -> SessionId {
         let (Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _)) = change;
-        if self.known.contains(ino) { self.session } else { 0 }
+        match self.known {
+            Known::One(known) if known != *ino => 0,
+            Known::All | Known::One(_) => self.session,
+        }
     }
 }
 
@@ -130,7 +144,7 @@ impl FileSystem {
     /// Makes a change of the namespace as one transaction, and tells of it.
     fn change<T>(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         let (value, effects, sizes) = self.store.write(|txn| {
@@ -151,7 +165,7 @@ impl FileSystem {
     /// room for deletions.
     fn grow<T>(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         self.store.check_room(limits::DISK_RESERVE)?;
@@ -159,7 +173,7 @@ impl FileSystem {
     }
 
     /// What has to follow a commit. The commit itself is done, and so is the call.
-    fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin<'_>) {
+    fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin) {
         let told = |change: Change| {
             let knows = origin.knows(&change);
             (change, knows)
