@@ -217,13 +217,13 @@ pub const DIRTY_MAX: u64 = 64 << 20;
 pub const FLUSH_PERIOD: Duration = Duration::from_secs(2);
 
 /// Contents in one `chunk.write`.
-pub const WRITE_CALL_SIZE_MAX: usize = 4 << 20;
+pub const WRITE_CALL_SIZE_MAX: usize = 1 << 20;
 
 /// Calls to chunk servers that one flush, or one read, has under way at once.
 pub const CHUNK_CALLS_MAX: usize = 4;
 
 /// Unit in which a sequential reader's contents are fetched and kept.
-pub const READ_BLOCK_SIZE: u64 = 256 << 10;
+pub const READ_BLOCK_SIZE: u64 = 1 << 20;
 
 /// Farthest that a sequential reader is read ahead of.
 pub const READ_AHEAD_MAX: u64 = 8 << 20;

@@ -193,7 +193,7 @@ method! {
 }
 
 method! {
-    /// Takes a name of a file away.
+    /// Takes a name of a file away, and answers the inodes of which attributes changed.
     [once] Unlink = "fs.unlink" {
         /// The directory.
         parent: Ino,
@@ -203,11 +203,11 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Vec<Ino>>
 }
 
 method! {
-    /// Removes an empty directory.
+    /// Removes an empty directory, and answers the inodes of which attributes changed.
     [once] RemoveDir = "fs.rmdir" {
         /// The directory it is in.
         parent: Ino,
@@ -217,11 +217,11 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Vec<Ino>>
 }
 
 method! {
-    /// Renames, replaces or exchanges, in one step.
+    /// Renames, replaces or exchanges, in one step, and answers the inodes of which attributes changed.
     [once] Rename = "fs.rename" {
         /// The directory.
         parent: Ino,
@@ -237,7 +237,7 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Vec<Ino>>
 }
 
 method! {

@@ -55,6 +55,15 @@ impl Master {
         session: u64,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
+        Ok(self.change_telling(session, work)?.0)
+    }
+
+    /// As [`Self::change`]; answers the inodes that changed as well.
+    fn change_telling<T>(
+        &self,
+        session: u64,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<(T, Packed<Vec<Ino>>)> {
         let seconds = self.now.fetch_add(1, Ordering::SeqCst).cast_signed();
         let now = FileTime::new(seconds, 0).expect("a whole second");
         let mut store = self.store.lock().expect("no test panics in here");
@@ -64,8 +73,12 @@ impl Master {
             Ok((answer, names.into_effects()))
         })?;
         drop(store);
+        let changed = effects.changes.iter().map(|change| match change {
+            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
+        });
+        let changed = changed.collect();
         self.tell(session, effects);
-        Ok(answer)
+        Ok((answer, Packed(changed)))
     }
 
     fn tell(&self, session: u64, effects: Effects) {
@@ -161,11 +174,13 @@ fn add_names(registry: &mut Registry, master: &Arc<Master>) {
         m.change(c.session, |names| names.link(&c.who.0, c.ino, c.parent, &c.name)).map(Packed)
     });
     add(registry, master, |m, c: Unlink| {
-        m.change(c.session, |names| names.unlink(&c.who.0, c.parent, &c.name)).map(|_| Done)
+        let removed = m.change_telling(c.session, |n| n.unlink(&c.who.0, c.parent, &c.name));
+        removed.map(|(_, changed)| changed)
     });
     add(registry, master, |m, c: Rename| {
         let (from, to) = ((c.parent, &c.name), (c.new_parent, &c.new_name));
-        m.change(c.session, |names| names.rename(&c.who.0, from, to, c.mode.0)).map(|()| Done)
+        let renamed = m.change_telling(c.session, |n| n.rename(&c.who.0, from, to, c.mode.0));
+        renamed.map(|((), changed)| changed)
     });
     add(registry, master, |m, c: ReadDir| {
         let page = PageRequest {

@@ -71,6 +71,14 @@ impl CleanBlocks {
         self.blocks.contains_key(&block)
     }
 
+    /// A range that lies in one block, without a copy.
+    pub(super) fn slice(&self, offset: u64, length: u64) -> Option<Bytes> {
+        let data = self.blocks.get(&block_of(offset))?;
+        let from = usize::try_from(offset % limits::READ_BLOCK_SIZE).ok()?;
+        let to = from.checked_add(usize::try_from(length).ok()?)?;
+        (to <= data.len()).then(|| data.slice(from..to))
+    }
+
     /// Fills a buffer of zeros that begins at `offset`, or answers false if a block is missing.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> bool {
         let end = offset + buffer.len() as u64;

@@ -56,7 +56,7 @@ impl<C: Cluster> NativeFs<C> {
         let held = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
-            state.write(offset, &data, who);
+            state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
             held

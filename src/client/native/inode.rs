@@ -4,10 +4,12 @@
 //! truncation or other change of contents, so that they come one after the other; `state` only for
 //! moments, never over a call.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::clean::{CleanBlocks, CleanTotal};
 use super::dirty::DirtyExtents;
@@ -25,6 +27,8 @@ pub(super) struct Inode {
     pub(super) ino: Ino,
     /// Held by who changes contents at the servers.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Told of when a block that was on its way has come, or will not come.
+    pub(super) arrived: Notify,
     state: Mutex<State>,
 }
 
@@ -48,7 +52,8 @@ pub(super) struct State {
     /// Where the reads of a sequential reader would go on, and how far to read ahead.
     pub(super) next_read: u64,
     pub(super) window: u64,
-    pub(super) is_prefetching: bool,
+    /// Blocks that are on their way.
+    pub(super) fetching: BTreeSet<u64>,
     /// Reads that followed no other.
     random_reads: u32,
     /// The last error of a flush that nobody waited for, and how many there were.
@@ -72,7 +77,7 @@ impl Inode {
             epoch: 0,
             next_read: 0,
             window: 0,
-            is_prefetching: false,
+            fetching: BTreeSet::new(),
             random_reads: 0,
             failure: None,
             failures: 0,
@@ -80,7 +85,8 @@ impl Inode {
             handles: 0,
             attr,
         };
-        Self { ino: state.attr.ino, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+        let (ino, turn) = (state.attr.ino, tokio::sync::Mutex::default());
+        Self { ino, turn, arrived: Notify::new(), state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -100,8 +106,8 @@ impl State {
     }
 
     /// Takes a write.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8], who: &Credentials) {
-        self.dirty.write(offset, data);
+    pub(super) fn write(&mut self, offset: u64, data: Bytes, who: &Credentials) {
+        self.dirty.take_in(offset, data);
         self.dirty_since.get_or_insert_with(Instant::now);
         self.writer.clone_from(who);
     }
@@ -201,6 +207,8 @@ pub(super) fn too_large() -> FsError {
 pub(super) mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
+
     use super::{Inode, State};
     use crate::limits;
     use crate::types::{Attr, Credentials, FileKind, FileTime, Ino};
@@ -237,9 +245,9 @@ pub(super) mod tests {
     fn a_flight_that_turns_back_does_not_hide_newer_bytes() {
         let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
-        state.write(2, b"aaaaaa", &Credentials::ROOT);
+        state.write(2, Bytes::from_static(b"aaaaaa"), &Credentials::ROOT);
         state.take_off().unwrap();
-        state.write(4, b"bb", &Credentials::ROOT);
+        state.write(4, Bytes::from_static(b"bb"), &Credentials::ROOT);
         assert_eq!(contents(&state), b"..aabbaa");
         state.turn_back();
         assert_eq!(contents(&state), b"..aabbaa");

@@ -12,7 +12,6 @@ use crate::proto::Packed;
 use crate::proto::fs::{
     Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
-use crate::proto::values::Done;
 use crate::types::{Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode};
 
 impl<C: Cluster> NativeFs<C> {
@@ -185,28 +184,40 @@ impl<C: Cluster> NativeFs<C> {
         removed.map(|_| ())
     }
 
-    /// What a name stood for may have lost it, whatever the answer was: it may not have come. The
-    /// master tells others what this mount did, not this mount itself.
-    fn note_removed(&self, parent: Ino, name: &Name, outcome: &Result<Done>, fence: &Fence) {
-        self.drop_attr_behind(parent, name);
+    /// A name was taken away, if the master said so. It tells others what this mount did, and this
+    /// mount itself only in the answer.
+    fn note_removed(
+        &self,
+        parent: Ino,
+        name: &Name,
+        outcome: &Result<Packed<Vec<Ino>>>,
+        fence: &Fence,
+    ) {
+        self.drop_changed(outcome);
         match outcome {
             Ok(_) => self.cache.renew_entries(&[(parent, name, None)], fence),
             Err(_) => self.drop_name(parent, name),
         }
     }
 
+    fn drop_changed(&self, outcome: &Result<Packed<Vec<Ino>>>) {
+        match outcome {
+            Ok(Packed(changed)) => {
+                changed.iter().for_each(|ino| self.cache.drop_attr(*ino));
+            }
+            // Whether it was done, and to what, nobody knows.
+            Err(error) => match error.kind() {
+                ErrorKind::TimedOut | ErrorKind::Io | ErrorKind::Protocol => {
+                    self.cache.drop_attributes();
+                }
+                _ => {}
+            },
+        }
+    }
+
     fn drop_name(&self, parent: Ino, name: &Name) {
         self.cache.drop_entry(parent, name);
         self.cache.drop_attr(parent);
-    }
-
-    fn drop_attr_behind(&self, parent: Ino, name: &Name) {
-        match self.entry(parent, name) {
-            Some(Some(ino)) => self.cache.drop_attr(ino),
-            Some(None) => {}
-            // Some inode has one name less, and its count may be cached.
-            None => self.cache.drop_attributes(),
-        }
     }
 
     /// What a name stands for, if that is known here.
@@ -238,8 +249,7 @@ impl<C: Cluster> NativeFs<C> {
         let known = (self.entry(from.0, from.1), self.entry(to.0, to.1));
         let fence = self.cache.fence();
         let renamed = self.cluster.ask(call).await;
-        self.drop_attr_behind(from.0, from.1);
-        self.drop_attr_behind(to.0, to.1);
+        self.drop_changed(&renamed);
         match known {
             // Two names of one inode stay as they are.
             (Some(Some(moved)), Some(taken))

@@ -21,7 +21,7 @@ mod place;
 mod reaper;
 mod servers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use crate::master::lock_table::{self, LockTable};
 use crate::master::namespace::{self, Effects, Namespace, RootAttr, View};
 use crate::master::service::Master;
 use crate::master::sessions::Sessions;
+use crate::proto::Packed;
 use crate::proto::fs::SessionId;
 use crate::store::{Store, Table};
 use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
@@ -70,8 +71,7 @@ pub struct FileSystem {
     shutdown: CancellationToken,
 }
 
-/// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
-/// is not told of these again.
+/// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
 struct Origin {
     session: SessionId,
@@ -81,7 +81,7 @@ struct Origin {
 /// What a session knows of the changes that its own call made.
 #[derive(Clone, Copy)]
 enum Known {
-    /// All of them: it drops from its cache what its call may have changed.
+    /// All of them.
     All,
     /// Those of this inode, from the answer.
     One(Ino),
@@ -147,7 +147,32 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (value, effects, sizes) = self.store.write(|txn| {
+        let (value, effects, sizes) = self.commit(work)?;
+        self.publish(effects, sizes, origin);
+        Ok(value)
+    }
+
+    /// [`FileSystem::change`] for what does not answer with attributes: which ones changed, the
+    /// caller has to hear, because it may have those under names that it did not say.
+    fn change_names<T>(
+        &self,
+        origin: Origin,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<Packed<Vec<Ino>>> {
+        let (_, effects, sizes) = self.commit(work)?;
+        let changed = effects.changes.iter().map(|change| match change {
+            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
+        });
+        let changed: BTreeSet<Ino> = changed.collect();
+        self.publish(effects, sizes, origin);
+        Ok(Packed(changed.into_iter().collect()))
+    }
+
+    fn commit<T>(
+        &self,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<(T, Effects, Vec<(ServerUrl, u64)>)> {
+        self.store.write(|txn| {
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());
             let mut namespace = Namespace::new(txn, now);
@@ -156,9 +181,7 @@ impl FileSystem {
             chunks::discard(txn, &effects.dropped);
             let sizes = chunks::count(txn, &effects.grown)?;
             Ok((value, effects, sizes))
-        })?;
-        self.publish(effects, sizes, origin);
-        Ok(value)
+        })
     }
 
     /// [`FileSystem::change`] for what makes the store larger: it is refused while there is still

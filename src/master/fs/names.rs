@@ -6,8 +6,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{
     Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
 };
-use crate::proto::values::Done;
-use crate::types::Attr;
+use crate::types::{Attr, Ino};
 
 impl FileSystem {
     pub(super) fn lookup(&self, call: Lookup) -> Result<Packed<Attr>> {
@@ -39,22 +38,22 @@ impl FileSystem {
         self.grow(origin, |ns| ns.link(&who, ino, parent, &name)).map(Packed)
     }
 
-    pub(super) fn unlink(&self, call: Unlink) -> Result<Done> {
+    pub(super) fn unlink(&self, call: Unlink) -> Result<Packed<Vec<Ino>>> {
         let Unlink { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
-        self.change(origin, |ns| ns.unlink(&who, parent, &name)).map(|_| Done)
+        self.change_names(origin, |ns| ns.unlink(&who, parent, &name))
     }
 
-    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Done> {
+    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Packed<Vec<Ino>>> {
         let RemoveDir { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
-        self.change(origin, |ns| ns.rmdir(&who, parent, &name)).map(|_| Done)
+        self.change_names(origin, |ns| ns.rmdir(&who, parent, &name))
     }
 
-    pub(super) fn rename(&self, call: Rename) -> Result<Done> {
+    pub(super) fn rename(&self, call: Rename) -> Result<Packed<Vec<Ino>>> {
         let Rename { parent, name, new_parent, new_name, mode, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
         let (from, to) = ((parent, &name), (new_parent, &new_name));
-        self.change(origin, |ns| ns.rename(&who, from, to, mode.0)).map(|()| Done)
+        self.change_names(origin, |ns| ns.rename(&who, from, to, mode.0))
     }
 }
