@@ -10,8 +10,8 @@ use htfs::master::namespace::{
 };
 use htfs::proto::Packed;
 use htfs::proto::fs::{
-    Append, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened, Place,
-    ReadDir, Rename, SetAttributes, Unlink,
+    Append, Changed, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened,
+    Place, ReadDir, Rename, SetAttributes, Unlink,
 };
 use htfs::proto::server::SyncMaster;
 use htfs::proto::session::{
@@ -63,20 +63,24 @@ impl Master {
         &self,
         session: u64,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
-    ) -> Result<(T, Packed<Vec<Ino>>)> {
+    ) -> Result<(T, Packed<Changed>)> {
         let seconds = self.now.fetch_add(1, Ordering::SeqCst).cast_signed();
         let now = FileTime::new(seconds, 0).expect("a whole second");
         let mut store = self.store.lock().expect("no test panics in here");
-        let (answer, effects) = store.write(|txn| {
+        let ((answer, changed), effects) = store.write(|txn| {
             let mut names = Namespace::new(txn, now);
             let answer = work(&mut names)?;
-            Ok((answer, names.into_effects()))
+            let changed = names.changed_inodes();
+            let mut told = Changed::default();
+            for ino in changed {
+                match names.view().getattr(ino) {
+                    Ok(attr) => told.attributes.push(attr),
+                    Err(_) => told.gone.push(ino),
+                }
+            }
+            Ok(((answer, told), names.into_effects()))
         })?;
         drop(store);
-        let changed = effects.changes.iter().map(|change| match change {
-            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
-        });
-        let changed = changed.collect();
         self.tell(session, effects);
         Ok((answer, Packed(changed)))
     }
@@ -198,7 +202,7 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
         let attr = m.view(|names| names.open(&c.who.0, c.ino, c.mode.0.access))?;
         let is_file = attr.kind == htfs::types::FileKind::Regular;
         let layout = if is_file { m.layout(c.ino, 0, 1)? } else { Vec::new() };
-        Ok(Packed(Opened { attr, is_new: false, layout }))
+        Ok(Packed(Opened { attr, is_new: false, layout, parent: None }))
     });
     add(registry, master, |m, c: Create| {
         let open = CreateOpen { is_exclusive: c.open.0.is_exclusive, wanted: c.open.0.access };
@@ -208,7 +212,7 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
             let layout = vec![names.allocate(attr.ino, 0, &[server])?];
             Ok((attr, is_new, layout))
         })?;
-        Ok(Packed(Opened { attr, is_new, layout }))
+        Ok(Packed(Opened { attr, is_new, layout, parent: None }))
     });
 }
 

@@ -148,7 +148,7 @@ impl Cache {
     }
 
     /// Takes over what a change by this mount made of names, each with its directory, as the master
-    /// answered; as [`Self::renew_attr`]. The directories have other times now.
+    /// answered; as [`Self::renew_attr`].
     pub(super) fn renew_entries(&self, made: &[(Ino, &Name, Option<Ino>)], fence: &Fence) {
         let mut entries = lock(&self.entries);
         let mut complete = lock(&self.complete);
@@ -165,11 +165,6 @@ impl Cache {
             if let Some(known) = known {
                 known.value.names = self.name_changes.of(*parent);
             }
-        }
-        drop((entries, complete));
-        for (parent, ..) in made {
-            self.attribute_changes.note(*parent);
-            lock(&self.attributes).remove(parent);
         }
     }
 
@@ -218,6 +213,12 @@ impl Cache {
     pub(super) fn drop_attr(&self, ino: Ino) {
         self.attribute_changes.note(ino);
         self.other_changes.note(ino);
+        lock(&self.attributes).remove(&ino);
+    }
+
+    /// As [`Self::drop_attr`], if nothing but the inode's own attributes changed.
+    pub(super) fn drop_attr_only(&self, ino: Ino) {
+        self.attribute_changes.note(ino);
         lock(&self.attributes).remove(&ino);
     }
 

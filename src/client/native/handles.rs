@@ -146,7 +146,7 @@ impl<C: Cluster> NativeFs<C> {
         };
         let fence = self.cache.fence();
         let Packed(opened) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &opened.attr, &fence);
+        self.note_name((parent, name), &opened.attr, opened.parent.as_ref(), &fence);
         if opened.is_new {
             // The kernel asks before the first write whether it has to take this away.
             let capabilities = Bytes::from_static(b"security.capability");
@@ -157,7 +157,7 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     fn begin(self: &Arc<Self>, opened: Opened, flags: OpenFlags) -> Result<OpenReply> {
-        let Opened { attr, is_new, layout } = opened;
+        let Opened { attr, is_new, layout, .. } = opened;
         self.session.note_opened();
         let access = if flags.has(FLAG_EXECUTE) { Access::READ } else { flags.access() };
         let (handle, inode) =

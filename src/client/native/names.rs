@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
+    Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
 use crate::types::{Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode};
 
@@ -65,8 +65,18 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     /// A name was made by this mount.
-    pub(super) fn note_name(&self, parent: Ino, name: &Name, attr: &Attr, fence: &Fence) {
+    pub(super) fn note_name(
+        &self,
+        (parent, name): (Ino, &Name),
+        attr: &Attr,
+        directory: Option<&Attr>,
+        fence: &Fence,
+    ) {
         self.cache.renew_entries(&[(parent, name, Some(attr.ino))], fence);
+        match directory {
+            Some(directory) => self.cache.renew_attr(directory, fence),
+            None => self.cache.drop_attr_only(parent),
+        }
         self.cache.renew_attr(attr, fence);
     }
 
@@ -96,7 +106,7 @@ impl<C: Cluster> NativeFs<C> {
         let losses = self.cache.losses();
         let Packed(attr) = self.cluster.ask(call).await?;
         self.cache.put_complete(attr.ino, &fence, losses);
-        self.note_name(parent, name, &attr, &fence);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -116,7 +126,7 @@ impl<C: Cluster> NativeFs<C> {
         let session = self.session.id();
         let call = MakeNode { parent, name: name.clone(), kind, mode, rdev, who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, &fence);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -135,7 +145,7 @@ impl<C: Cluster> NativeFs<C> {
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = MakeSymlink { parent, name: name.clone(), target, who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, &fence);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -154,7 +164,7 @@ impl<C: Cluster> NativeFs<C> {
         let (who, session) = (Packed(who.clone()), self.session.id());
         let call = MakeLink { ino, parent, name: name.clone(), who, session };
         let Packed(attr) = self.cluster.ask(call).await?;
-        self.note_name(parent, name, &attr, &fence);
+        self.note_name((parent, name), &attr, None, &fence);
         self.current(attr).await
     }
 
@@ -190,20 +200,21 @@ impl<C: Cluster> NativeFs<C> {
         &self,
         parent: Ino,
         name: &Name,
-        outcome: &Result<Packed<Vec<Ino>>>,
+        outcome: &Result<Packed<Changed>>,
         fence: &Fence,
     ) {
-        self.drop_changed(outcome);
+        self.note_changed(outcome, fence);
         match outcome {
             Ok(_) => self.cache.renew_entries(&[(parent, name, None)], fence),
             Err(_) => self.drop_name(parent, name),
         }
     }
 
-    fn drop_changed(&self, outcome: &Result<Packed<Vec<Ino>>>) {
+    fn note_changed(&self, outcome: &Result<Packed<Changed>>, fence: &Fence) {
         match outcome {
             Ok(Packed(changed)) => {
-                changed.iter().for_each(|ino| self.cache.drop_attr(*ino));
+                changed.attributes.iter().for_each(|attr| self.cache.renew_attr(attr, fence));
+                changed.gone.iter().for_each(|ino| self.cache.drop_attr(*ino));
             }
             // Whether it was done, and to what, nobody knows.
             Err(error) => match error.kind() {
@@ -249,7 +260,7 @@ impl<C: Cluster> NativeFs<C> {
         let known = (self.entry(from.0, from.1), self.entry(to.0, to.1));
         let fence = self.cache.fence();
         let renamed = self.cluster.ask(call).await;
-        self.drop_changed(&renamed);
+        self.note_changed(&renamed, &fence);
         match known {
             // Two names of one inode stay as they are.
             (Some(Some(moved)), Some(taken))

@@ -22,7 +22,7 @@ impl FileSystem {
             };
             Ok((attr, layout))
         })?;
-        let opened = Opened { attr, is_new: false, layout };
+        let opened = Opened { attr, is_new: false, layout, parent: None };
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }
@@ -45,13 +45,14 @@ impl FileSystem {
         let opened = self.grow(origin, |ns| {
             let (attr, is_new) = ns.create(&who, parent, &name, mode, how)?;
             lock(&self.sessions).opened(session, attr.ino)?;
+            let directory = Some(ns.view().getattr(parent)?);
             if !is_new && attr.kind != FileKind::Regular {
-                return Ok(Opened { attr, is_new, layout: Vec::new() });
+                return Ok(Opened { attr, is_new, layout: Vec::new(), parent: directory });
             }
             let access = if is_new { open.access.and(Access::WRITE) } else { open.access };
             let open = OpenMode { access, is_truncating: open.is_truncating && !is_new, ..open };
             let opened = begin(ns, &who, attr.ino, &open, choice.as_ref())?;
-            Ok(Opened { is_new, ..opened })
+            Ok(Opened { is_new, parent: directory, ..opened })
         });
         self.settle_opened(choice, opened.as_ref().ok());
         opened.map(Packed)
@@ -148,5 +149,5 @@ fn begin(
     }
     let attr = ns.view().getattr(ino)?;
     let layout = ns.view().layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks;
-    Ok(Opened { attr, is_new: false, layout })
+    Ok(Opened { attr, is_new: false, layout, parent: None })
 }

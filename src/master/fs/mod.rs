@@ -21,7 +21,7 @@ mod place;
 mod reaper;
 mod servers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ use crate::master::namespace::{self, Effects, Namespace, RootAttr, View};
 use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::Packed;
-use crate::proto::fs::SessionId;
+use crate::proto::fs::{Changed, SessionId};
 use crate::store::{Store, Table};
 use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
 
@@ -70,6 +70,9 @@ pub struct FileSystem {
     /// Those who wait are answered at once when it is cancelled.
     shutdown: CancellationToken,
 }
+
+/// What native contents take up on servers now.
+type Sizes = Vec<(ServerUrl, u64)>;
 
 /// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
@@ -158,20 +161,26 @@ impl FileSystem {
         &self,
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
-    ) -> Result<Packed<Vec<Ino>>> {
-        let (_, effects, sizes) = self.commit(work)?;
-        let changed = effects.changes.iter().map(|change| match change {
-            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
-        });
-        let changed: BTreeSet<Ino> = changed.collect();
+    ) -> Result<Packed<Changed>> {
+        let (changed, effects, sizes) = self.commit(|ns| {
+            work(ns)?;
+            let mut changed = Changed::default();
+            for ino in ns.changed_inodes() {
+                match ns.view().getattr(ino) {
+                    Ok(attr) => changed.attributes.push(attr),
+                    Err(_) => changed.gone.push(ino),
+                }
+            }
+            Ok(changed)
+        })?;
         self.publish(effects, sizes, origin);
-        Ok(Packed(changed.into_iter().collect()))
+        Ok(Packed(changed))
     }
 
     fn commit<T>(
         &self,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
-    ) -> Result<(T, Effects, Vec<(ServerUrl, u64)>)> {
+    ) -> Result<(T, Effects, Sizes)> {
         self.store.write(|txn| {
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());
@@ -196,7 +205,7 @@ impl FileSystem {
     }
 
     /// What has to follow a commit. The commit itself is done, and so is the call.
-    fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin) {
+    fn publish(&self, effects: Effects, sizes: Sizes, origin: Origin) {
         let told = |change: Change| {
             let knows = origin.knows(&change);
             (change, knows)

@@ -4,9 +4,9 @@ use super::{FileSystem, Known, Origin};
 use crate::error::Result;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
+    Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
 };
-use crate::types::{Attr, Ino};
+use crate::types::Attr;
 
 impl FileSystem {
     pub(super) fn lookup(&self, call: Lookup) -> Result<Packed<Attr>> {
@@ -38,19 +38,19 @@ impl FileSystem {
         self.grow(origin, |ns| ns.link(&who, ino, parent, &name)).map(Packed)
     }
 
-    pub(super) fn unlink(&self, call: Unlink) -> Result<Packed<Vec<Ino>>> {
+    pub(super) fn unlink(&self, call: Unlink) -> Result<Packed<Changed>> {
         let Unlink { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
         self.change_names(origin, |ns| ns.unlink(&who, parent, &name))
     }
 
-    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Packed<Vec<Ino>>> {
+    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Packed<Changed>> {
         let RemoveDir { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
         self.change_names(origin, |ns| ns.rmdir(&who, parent, &name))
     }
 
-    pub(super) fn rename(&self, call: Rename) -> Result<Packed<Vec<Ino>>> {
+    pub(super) fn rename(&self, call: Rename) -> Result<Packed<Changed>> {
         let Rename { parent, name, new_parent, new_name, mode, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
         let (from, to) = ((parent, &name), (new_parent, &new_name));
