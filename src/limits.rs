@@ -198,6 +198,12 @@ pub const EVENTS_WAIT: Duration = Duration::from_millis(600);
 /// Inodes whose attributes a mount remembers.
 pub const INODES_CACHED_MAX: usize = 65_536;
 
+/// Directories of which a mount remembers how they are gone through.
+pub const WALKS_MAX: usize = 1024;
+
+/// Largest file of which the contents are fetched while it is opened, in bytes.
+pub const SMALL_FILE_SIZE_MAX: u64 = 64 << 10;
+
 /// Names, present or absent, that a mount remembers.
 pub const ENTRIES_CACHED_MAX: usize = 131_072;
 
@@ -214,22 +220,29 @@ pub const DIRTY_MAX: u64 = 64 << 20;
 pub const FLUSH_PERIOD: Duration = Duration::from_secs(2);
 
 /// Contents in one `chunk.write`.
-pub const WRITE_CALL_SIZE_MAX: usize = 4 << 20;
+pub const WRITE_CALL_SIZE_MAX: usize = 1 << 20;
 
 /// Calls to chunk servers that one flush, or one read, has under way at once.
 pub const CHUNK_CALLS_MAX: usize = 4;
 
 /// Unit in which a sequential reader's contents are fetched and kept.
-pub const READ_BLOCK_SIZE: u64 = 256 << 10;
+pub const READ_BLOCK_SIZE: u64 = 1 << 20;
 
 /// Farthest that a sequential reader is read ahead of.
 pub const READ_AHEAD_MAX: u64 = 8 << 20;
 
-/// Unchanged contents that are kept for one open file, in bytes.
+/// Unchanged contents that are kept for one open file that is read in order, in bytes.
 pub const CLEAN_MAX: u64 = 2 * READ_AHEAD_MAX;
 
-/// Unchanged contents that are kept over all open files, in bytes.
-pub const CLEAN_TOTAL_MAX: u64 = 64 << 20;
+/// Unchanged contents that are kept over all open files: a part of the machine's memory.
+pub const CLEAN_TOTAL_SHARE: u64 = 16;
+
+/// The same on a machine with little or much of it, in bytes.
+pub const CLEAN_TOTAL_RANGE: (u64, u64) = (64 << 20, 2 << 30);
+
+/// Reads in no order of one file, from which on whole blocks of it are fetched and kept, if there
+/// is room for all of it: who reads so much of it will come back.
+pub const RANDOM_READS: u32 = 32;
 
 /// Attempts of a write or read that finds that the file was cut meanwhile.
 pub const STALE_ATTEMPTS_MAX: u32 = 8;
@@ -239,7 +252,7 @@ pub const STALE_ATTEMPTS_MAX: u32 = 8;
 pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 
 /// Entries that a mount asks for in one page of a directory.
-pub const LISTING_PAGE: u32 = 1024;
+pub const LISTING_PAGE: u32 = 2048;
 
 /// Files and directories that are open at once in one mount.
 pub const HANDLES_MAX: usize = 1 << 20;
@@ -248,7 +261,8 @@ const _: () = {
     assert!(EVENTS_WAIT.as_millis() < CACHE_AGE_MAX.as_millis());
     assert!(WRITE_CALL_SIZE_MAX as u64 <= FLUSH_SIZE);
     assert!(FLUSH_SIZE < DIRTY_MAX);
-    assert!(CLEAN_MAX <= CLEAN_TOTAL_MAX);
+    assert!(CLEAN_MAX <= CLEAN_TOTAL_RANGE.0);
+    assert!(SMALL_FILE_SIZE_MAX <= READ_BLOCK_SIZE);
     assert!(CHUNK_SIZE.is_multiple_of(READ_BLOCK_SIZE));
 };
 /// A session ends this long after its last renewal: its locks are free then, and the files that

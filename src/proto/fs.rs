@@ -25,6 +25,17 @@ pub struct Opened {
     /// The first chunks it has, so that reading a small file needs no other question. For a new
     /// file, or one opened to write that has none, where its first chunk will be.
     pub layout: Vec<ChunkLayout>,
+    /// The attributes of the directory, if the file was opened by name.
+    pub parent: Option<Attr>,
+}
+
+/// What a change of names did to inodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The attributes, afterwards, of those that changed: directories, and what the names stood for.
+    pub attributes: Vec<Attr>,
+    /// Those that are gone.
+    pub gone: Vec<Ino>,
 }
 
 /// How a file is opened.
@@ -193,7 +204,7 @@ method! {
 }
 
 method! {
-    /// Takes a name of a file away.
+    /// Takes a name of a file away, and answers what changed of inodes.
     [once] Unlink = "fs.unlink" {
         /// The directory.
         parent: Ino,
@@ -203,11 +214,11 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Changed>
 }
 
 method! {
-    /// Removes an empty directory.
+    /// Removes an empty directory, and answers what changed of inodes.
     [once] RemoveDir = "fs.rmdir" {
         /// The directory it is in.
         parent: Ino,
@@ -217,11 +228,11 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Changed>
 }
 
 method! {
-    /// Renames, replaces or exchanges, in one step.
+    /// Renames, replaces or exchanges, in one step, and answers what changed of inodes.
     [once] Rename = "fs.rename" {
         /// The directory.
         parent: Ino,
@@ -237,7 +248,7 @@ method! {
         who: Packed<Credentials>,
         /// The session that asks, or 0: it is not told what it knows from the answer.
         session: SessionId,
-    } -> Done
+    } -> Packed<Changed>
 }
 
 method! {

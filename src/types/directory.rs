@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attr, FileKind, Ino, Name};
+use super::{Attr, ChunkLayout, FileKind, Ino, Name};
 
 /// A place in the order in which the names of a directory are listed.
 ///
@@ -38,6 +38,8 @@ pub struct DirEntry {
     pub kind: FileKind,
     /// The attributes, if the reader asked for them.
     pub attr: Option<Attr>,
+    /// With them, where the contents of a small file are.
+    pub place: Option<ChunkLayout>,
 }
 
 /// Some entries of a directory in their order. `.` and `..` are not among them.

@@ -10,8 +10,8 @@ use htfs::master::namespace::{
 };
 use htfs::proto::Packed;
 use htfs::proto::fs::{
-    Append, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened, Place,
-    ReadDir, Rename, SetAttributes, Unlink,
+    Append, Changed, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened,
+    Place, ReadDir, Rename, SetAttributes, Unlink,
 };
 use htfs::proto::server::SyncMaster;
 use htfs::proto::session::{
@@ -55,17 +55,34 @@ impl Master {
         session: u64,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
+        Ok(self.change_telling(session, work)?.0)
+    }
+
+    /// As [`Self::change`]; answers the inodes that changed as well.
+    fn change_telling<T>(
+        &self,
+        session: u64,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<(T, Packed<Changed>)> {
         let seconds = self.now.fetch_add(1, Ordering::SeqCst).cast_signed();
         let now = FileTime::new(seconds, 0).expect("a whole second");
         let mut store = self.store.lock().expect("no test panics in here");
-        let (answer, effects) = store.write(|txn| {
+        let ((answer, changed), effects) = store.write(|txn| {
             let mut names = Namespace::new(txn, now);
             let answer = work(&mut names)?;
-            Ok((answer, names.into_effects()))
+            let changed = names.changed_inodes();
+            let mut told = Changed::default();
+            for ino in changed {
+                match names.view().getattr(ino) {
+                    Ok(attr) => told.attributes.push(attr),
+                    Err(_) => told.gone.push(ino),
+                }
+            }
+            Ok(((answer, told), names.into_effects()))
         })?;
         drop(store);
         self.tell(session, effects);
-        Ok(answer)
+        Ok((answer, Packed(changed)))
     }
 
     fn tell(&self, session: u64, effects: Effects) {
@@ -161,11 +178,13 @@ fn add_names(registry: &mut Registry, master: &Arc<Master>) {
         m.change(c.session, |names| names.link(&c.who.0, c.ino, c.parent, &c.name)).map(Packed)
     });
     add(registry, master, |m, c: Unlink| {
-        m.change(c.session, |names| names.unlink(&c.who.0, c.parent, &c.name)).map(|_| Done)
+        let removed = m.change_telling(c.session, |n| n.unlink(&c.who.0, c.parent, &c.name));
+        removed.map(|(_, changed)| changed)
     });
     add(registry, master, |m, c: Rename| {
         let (from, to) = ((c.parent, &c.name), (c.new_parent, &c.new_name));
-        m.change(c.session, |names| names.rename(&c.who.0, from, to, c.mode.0)).map(|()| Done)
+        let renamed = m.change_telling(c.session, |n| n.rename(&c.who.0, from, to, c.mode.0));
+        renamed.map(|((), changed)| changed)
     });
     add(registry, master, |m, c: ReadDir| {
         let page = PageRequest {
@@ -183,7 +202,7 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
         let attr = m.view(|names| names.open(&c.who.0, c.ino, c.mode.0.access))?;
         let is_file = attr.kind == htfs::types::FileKind::Regular;
         let layout = if is_file { m.layout(c.ino, 0, 1)? } else { Vec::new() };
-        Ok(Packed(Opened { attr, is_new: false, layout }))
+        Ok(Packed(Opened { attr, is_new: false, layout, parent: None }))
     });
     add(registry, master, |m, c: Create| {
         let open = CreateOpen { is_exclusive: c.open.0.is_exclusive, wanted: c.open.0.access };
@@ -193,7 +212,7 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
             let layout = vec![names.allocate(attr.ino, 0, &[server])?];
             Ok((attr, is_new, layout))
         })?;
-        Ok(Packed(Opened { attr, is_new, layout }))
+        Ok(Packed(Opened { attr, is_new, layout, parent: None }))
     });
 }
 

@@ -43,12 +43,12 @@ impl<C: Cluster> NativeFs<C> {
     /// The attributes of an inode from the master.
     pub(super) async fn ask_attr(&self, ino: Ino) -> Result<Attr> {
         let open = self.inodes.get(ino);
-        let fence = self.cache.fence(ino);
+        let fence = self.cache.fence();
         if let Some(inode) = &open {
             inode.state().is_stale = false;
         }
         let Packed(attr) = self.cluster.ask(GetAttr { ino }).await?;
-        self.cache.put_attr(&attr, fence);
+        self.cache.put_attr(&attr, &fence);
         if let Some(inode) = &open {
             Self::note_attr(&mut inode.state(), attr.clone());
         }
@@ -77,23 +77,29 @@ impl<C: Cluster> NativeFs<C> {
             SetAttributes { ino, change, who, session }
         };
         let Some(inode) = self.inodes.get(ino) else {
-            let fence = self.cache.fence(ino);
+            let fence = self.cache.fence();
             let outcome = self.ask_in_session(call).await;
-            self.cache.drop_attr(ino);
+            if outcome.is_err() {
+                self.cache.drop_attr(ino);
+            }
             let Packed(attr) = outcome?;
             if new_size.is_some() {
                 self.cache.drop_pages(ino);
             }
-            self.cache.put_attr(&attr, fence);
+            self.cache.renew_attr(&attr, &fence);
             return Ok(attr);
         };
         // Bytes that were written before come before: a truncation cuts them, and the times that
         // are set outlive them.
         let _turn = inode.turn.lock().await;
         self.flush_in_turn(&inode).await?;
+        let fence = self.cache.fence();
         let outcome = self.ask_in_session(call).await;
-        self.cache.drop_attr(ino);
+        if outcome.is_err() {
+            self.cache.drop_attr(ino);
+        }
         let Packed(attr) = outcome?;
+        self.cache.renew_attr(&attr, &fence);
         {
             let mut state = inode.state();
             if new_size.is_some() {
@@ -138,7 +144,7 @@ impl<C: Cluster> NativeFs<C> {
         if self.cache.is_xattr_absent(ino, &name) {
             return Err(FsError::new(ErrorKind::NoAttribute, "there is no such attribute"));
         }
-        let fence = self.cache.fence(ino);
+        let fence = self.cache.xattr_fence(ino);
         let call = GetXattr { ino, name: name.clone(), who: Packed(who.clone()) };
         let answer = self.cluster.ask(call).await;
         // What there is of these is no secret before anybody, unlike `user.` and `trusted.`.

@@ -5,29 +5,17 @@
 //! used. An answer that was under way while its subject changed is not kept: that is what
 //! [`Fence`] is for.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::bounded::Bounded;
+use super::fence::{Counts, Fence};
 use super::lock;
 use crate::limits;
-use crate::types::{Attr, Ino, Name};
-
-/// A moment before a question to the master. What its answer tells of an inode is kept only if no
-/// change of that inode became known in between.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fence {
-    /// Changes of the inode's group known of then.
-    group: u64,
-    /// Changes of anything known of then: for inodes that only the answer names.
-    all: u64,
-}
-
-const FENCES: usize = 64;
+use crate::types::{Attr, ChunkLayout, Ino, Name};
 
 /// Names, absent names and attributes.
 pub(super) struct Cache {
@@ -35,19 +23,40 @@ pub(super) struct Cache {
     /// What a name stands for, or that it is absent.
     entries: Mutex<Entries>,
     /// Extended attributes that an inode does not have.
-    absent_xattrs: Mutex<Bounded<(Ino, Bytes), Stamped<Fence>>>,
+    absent_xattrs: Mutex<Bounded<(Ino, Bytes), Stamped<u64>>>,
+    /// Directories of which every name is known.
+    complete: Mutex<Bounded<Ino, Stamped<Complete>>>,
+    /// Where small files are, and the version of their contents that was there.
+    places: Mutex<Bounded<Ino, Place>>,
     /// The version of the contents that the kernel's page cache is of.
     pages: Mutex<Bounded<Ino, u64>>,
-    /// Changes known of, counted per group of inodes.
-    fences: [AtomicU64; FENCES],
-    /// The same over all groups.
-    changes: AtomicU64,
+    /// Changes known of: of attributes, of what else an inode has, of the names in a directory.
+    attribute_changes: Counts,
+    other_changes: Counts,
+    name_changes: Counts,
     origin: Instant,
     /// When the event stream was last heard of, in milliseconds after `origin`.
     heard_ms: AtomicU64,
 }
 
 type Entries = Bounded<(Ino, Name), Stamped<Option<Ino>>>;
+
+/// Where all contents of a small file are. No promise: whoever opens the file hears from the master
+/// whether its contents are still of that version.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) chunk: ChunkLayout,
+    pub(super) data_version: u64,
+    pub(super) size: u64,
+}
+
+/// When all names of a directory were known: by the changes of names, and by what was forgotten of
+/// the entries of the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Complete {
+    names: u64,
+    losses: u64,
+}
 
 struct Stamped<T> {
     value: T,
@@ -67,32 +76,19 @@ impl Cache {
             entries: Mutex::new(Bounded::new(limits::ENTRIES_CACHED_MAX)),
             absent_xattrs: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
             pages: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
-            fences: std::array::from_fn(|_| AtomicU64::new(0)),
-            changes: AtomicU64::new(0),
+            places: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
+            complete: Mutex::new(Bounded::new(limits::INODES_CACHED_MAX)),
+            attribute_changes: Counts::new(),
+            other_changes: Counts::new(),
+            name_changes: Counts::new(),
             origin: Instant::now(),
             heard_ms: AtomicU64::new(0),
         }
     }
 
     /// To be taken before the master is asked about an inode, or about a name in a directory.
-    pub(super) fn fence(&self, ino: Ino) -> Fence {
-        let all = self.changes.load(Ordering::Acquire);
-        Fence { group: self.counter(ino).load(Ordering::Acquire), all }
-    }
-
-    /// A change of an inode, or of a name in a directory, became known.
-    fn note_change(&self, ino: Ino) {
-        self.counter(ino).fetch_add(1, Ordering::AcqRel);
-        self.changes.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn holds(&self, ino: Ino, fence: Fence) -> bool {
-        self.counter(ino).load(Ordering::Acquire) == fence.group
-    }
-
-    fn counter(&self, ino: Ino) -> &AtomicU64 {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(ino.0);
-        &self.fences[usize::try_from(hash % FENCES as u64).unwrap_or(0)]
+    pub(super) fn fence(&self) -> Fence {
+        Fence::new(&self.name_changes, &self.attribute_changes)
     }
 
     /// The event stream answered: all that changed up to now has been dropped.
@@ -112,19 +108,23 @@ impl Cache {
         self.is_fresh(found.since).then(|| found.value.clone())
     }
 
-    pub(super) fn put_attr(&self, attr: &Attr, fence: Fence) {
+    /// Keeps what the master told.
+    pub(super) fn put_attr(&self, attr: &Attr, fence: &Fence) {
         let mut attributes = lock(&self.attributes);
-        if self.holds(attr.ino, fence) {
+        if fence.holds_for(attr.ino, &self.attribute_changes) {
             attributes.put(attr.ino, Stamped::new(attr.clone()));
         } else {
             attributes.remove(&attr.ino);
         }
     }
 
-    /// Keeps attributes of an inode that only the answer named. `fence` may be of any inode.
-    pub(super) fn put_found_attr(&self, attr: &Attr, fence: Fence) {
+    /// Keeps what the answer to a change by this mount told. The master tells nobody else of that
+    /// change here, so answers that it has overtaken are held off by this.
+    pub(super) fn renew_attr(&self, attr: &Attr, fence: &Fence) {
         let mut attributes = lock(&self.attributes);
-        if self.changes.load(Ordering::Acquire) == fence.all {
+        let holds = fence.holds_for(attr.ino, &self.attribute_changes);
+        self.attribute_changes.note(attr.ino);
+        if holds {
             attributes.put(attr.ino, Stamped::new(attr.clone()));
         } else {
             attributes.remove(&attr.ino);
@@ -138,13 +138,59 @@ impl Cache {
         self.is_fresh(found.since).then_some(found.value)
     }
 
-    pub(super) fn put_entry(&self, parent: Ino, name: &Name, ino: Option<Ino>, fence: Fence) {
+    pub(super) fn put_entry(&self, parent: Ino, name: &Name, ino: Option<Ino>, fence: &Fence) {
         let mut entries = lock(&self.entries);
-        if self.holds(parent, fence) {
+        if self.name_changes.of(parent) == fence.names_in(parent) {
             entries.put((parent, name.clone()), Stamped::new(ino));
         } else {
             entries.remove(&(parent, name.clone()));
         }
+    }
+
+    /// Takes over what a change by this mount made of names, each with its directory, as the master
+    /// answered; as [`Self::renew_attr`].
+    pub(super) fn renew_entries(&self, made: &[(Ino, &Name, Option<Ino>)], fence: &Fence) {
+        let mut entries = lock(&self.entries);
+        let mut complete = lock(&self.complete);
+        let before = made.iter().map(|(parent, ..)| self.name_changes.of(*parent));
+        let before: Vec<u64> = before.collect();
+        made.iter().for_each(|(parent, ..)| self.name_changes.note(*parent));
+        for ((parent, name, ino), names) in made.iter().zip(before) {
+            if names != fence.names_in(*parent) {
+                entries.remove(&(*parent, (*name).clone()));
+                continue;
+            }
+            let known = complete.get_mut(parent).filter(|known| known.value.names == names);
+            entries.put((*parent, (*name).clone()), Stamped::new(*ino));
+            if let Some(known) = known {
+                known.value.names = self.name_changes.of(*parent);
+            }
+        }
+    }
+
+    /// The names that the cache has of a directory are all it has, since `fence`; `losses` is of
+    /// then.
+    pub(super) fn put_complete(&self, directory: Ino, fence: &Fence, losses: u64) {
+        let known = Complete { names: fence.names_in(directory), losses };
+        lock(&self.complete).put(directory, Stamped::new(known));
+    }
+
+    /// How often entries were forgotten that may still be true.
+    pub(super) fn losses(&self) -> u64 {
+        lock(&self.entries).losses()
+    }
+
+    /// Whether a name is known not to be there because all others are known.
+    pub(super) fn is_left_out(&self, directory: Ino, name: &Name) -> bool {
+        let mut entries = lock(&self.entries);
+        // One that is too old to be used may be there all the same.
+        if entries.get(&(directory, name.clone())).is_some() {
+            return false;
+        }
+        let now = Complete { names: self.name_changes.of(directory), losses: entries.losses() };
+        let mut complete = lock(&self.complete);
+        let Some(known) = complete.get(&directory) else { return false };
+        known.value == now && self.is_fresh(known.since)
     }
 
     /// Whether the inode is known not to have an extended attribute. The kernel asks for some of
@@ -152,35 +198,55 @@ impl Cache {
     pub(super) fn is_xattr_absent(&self, ino: Ino, name: &Bytes) -> bool {
         let mut absent = lock(&self.absent_xattrs);
         let Some(found) = absent.get(&(ino, name.clone())) else { return false };
-        self.is_fresh(found.since) && self.holds(ino, found.value)
+        self.is_fresh(found.since) && self.other_changes.of(ino) == found.value
     }
 
-    pub(super) fn put_absent_xattr(&self, ino: Ino, name: Bytes, fence: Fence) {
+    /// To be taken before the master is asked for an extended attribute.
+    pub(super) fn xattr_fence(&self, ino: Ino) -> u64 {
+        self.other_changes.of(ino)
+    }
+
+    pub(super) fn put_absent_xattr(&self, ino: Ino, name: Bytes, fence: u64) {
         lock(&self.absent_xattrs).put((ino, name), Stamped::new(fence));
     }
 
     pub(super) fn drop_attr(&self, ino: Ino) {
-        self.note_change(ino);
+        self.attribute_changes.note(ino);
+        self.other_changes.note(ino);
+        lock(&self.attributes).remove(&ino);
+    }
+
+    /// As [`Self::drop_attr`], if nothing but the inode's own attributes changed.
+    pub(super) fn drop_attr_only(&self, ino: Ino) {
+        self.attribute_changes.note(ino);
         lock(&self.attributes).remove(&ino);
     }
 
     pub(super) fn drop_entry(&self, parent: Ino, name: &Name) {
-        self.note_change(parent);
+        self.name_changes.note(parent);
         lock(&self.entries).remove(&(parent, name.clone()));
     }
 
     pub(super) fn drop_attributes(&self) {
-        for counter in &self.fences {
-            counter.fetch_add(1, Ordering::AcqRel);
-        }
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.attribute_changes.note_all();
+        self.other_changes.note_all();
         lock(&self.attributes).clear();
     }
 
     pub(super) fn drop_all(&self) {
         self.drop_attributes();
+        self.name_changes.note_all();
         lock(&self.entries).clear();
         lock(&self.pages).clear();
+    }
+
+    /// Where a small file was when its directory was listed.
+    pub(super) fn place(&self, ino: Ino) -> Option<Place> {
+        lock(&self.places).get(&ino).cloned()
+    }
+
+    pub(super) fn put_place(&self, ino: Ino, place: Place) {
+        lock(&self.places).put(ino, place);
     }
 
     /// Notes that the kernel's pages are of this version, and answers whether they were before.
@@ -189,6 +255,11 @@ impl Cache {
         let is_same = pages.get(&ino) == Some(&data_version);
         pages.put(ino, data_version);
         is_same
+    }
+
+    /// Whether the kernel's pages are of this version.
+    pub(super) fn has_pages(&self, ino: Ino, data_version: u64) -> bool {
+        lock(&self.pages).get(&ino) == Some(&data_version)
     }
 
     /// Our own write took the contents from one version to the next: the kernel has it already.
@@ -204,72 +275,44 @@ impl Cache {
     }
 }
 
-/// A map that forgets what was not used for longest, roughly: two generations, of which the older
-/// is dropped when the younger is half the limit.
-struct Bounded<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-    limit: usize,
-}
-
-impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
-    fn new(limit: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), limit }
-    }
-
-    fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some(value) = self.old.remove(key) {
-            self.put(key.clone(), value);
-        }
-        self.young.get(key)
-    }
-
-    fn put(&mut self, key: K, value: V) {
-        self.old.remove(&key);
-        self.young.insert(key, value);
-        if self.young.len() * 2 > self.limit {
-            self.old = std::mem::take(&mut self.young);
-        }
-    }
-
-    fn remove(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
-
-    fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Bounded, Cache};
+    use super::Cache;
     use crate::types::{Ino, Name};
-
-    #[test]
-    fn a_bounded_map_keeps_what_is_used() {
-        let mut map = Bounded::new(8);
-        for key in 0..100 {
-            map.put(key, key);
-            assert!(map.get(&0).is_some(), "0 was dropped after {key}");
-            assert!(map.young.len() + map.old.len() <= 8);
-        }
-        assert!(map.get(&50).is_none());
-    }
 
     #[test]
     fn an_answer_older_than_a_change_is_not_kept() {
         let cache = Cache::new();
         let name = Name::new("n").unwrap();
-        let before = cache.fence(Ino(7));
+        let before = cache.fence();
         cache.drop_entry(Ino(7), &name);
-        cache.put_entry(Ino(7), &name, Some(Ino(8)), before);
+        cache.put_entry(Ino(7), &name, Some(Ino(8)), &before);
         assert_eq!(cache.entry(Ino(7), &name), None);
-        cache.put_entry(Ino(7), &name, None, cache.fence(Ino(7)));
+        cache.put_entry(Ino(7), &name, None, &cache.fence());
         assert_eq!(cache.entry(Ino(7), &name), Some(None));
         cache.drop_all();
+        assert_eq!(cache.entry(Ino(7), &name), None);
+    }
+
+    #[test]
+    fn a_complete_directory_stays_so_until_others_change_it() {
+        let (cache, name) = (Cache::new(), Name::new("n").unwrap());
+        let fence = cache.fence();
+        cache.put_complete(Ino(7), &fence, cache.losses());
+        let other = Name::new("o").unwrap();
+        assert!(cache.is_left_out(Ino(7), &other));
+        cache.renew_entries(&[(Ino(7), &name, Some(Ino(8)))], &fence);
+        assert!(cache.is_left_out(Ino(7), &other), "a change by this mount leaves nothing unknown");
+        assert_eq!(cache.entry(Ino(7), &name), Some(Some(Ino(8))));
+        assert!(!cache.is_left_out(Ino(7), &name));
+        let fence = cache.fence();
+        cache.drop_entry(Ino(7), &Name::new("m").unwrap());
+        assert!(!cache.is_left_out(Ino(7), &other));
+        cache.renew_entries(&[(Ino(7), &name, None)], &fence);
+        assert!(
+            !cache.is_left_out(Ino(7), &other),
+            "the change came too late to vouch for anything"
+        );
         assert_eq!(cache.entry(Ino(7), &name), None);
     }
 

@@ -10,12 +10,30 @@ use crate::limits;
 
 /// Blocks of [`limits::READ_BLOCK_SIZE`] bytes by number. A shorter one has zeros behind it: what
 /// lies behind the end of the file is not the business of this type.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CleanBlocks {
     blocks: BTreeMap<u64, Bytes>,
     byte_count: u64,
-    /// The same over all files of the mount.
-    total: Arc<AtomicU64>,
+    /// Bytes that may be kept.
+    limit: u64,
+    total: Arc<CleanTotal>,
+}
+
+/// Bytes kept over all files of the mount.
+#[derive(Debug)]
+pub(super) struct CleanTotal {
+    bytes: AtomicU64,
+    limit: u64,
+}
+
+impl Default for CleanTotal {
+    fn default() -> Self {
+        let system = rustix::system::sysinfo();
+        let memory = u64::from(system.mem_unit) * system.totalram;
+        let (least, most) = limits::CLEAN_TOTAL_RANGE;
+        let limit = (memory / limits::CLEAN_TOTAL_SHARE).clamp(least, most);
+        Self { bytes: AtomicU64::new(0), limit }
+    }
 }
 
 /// The number of the block with this byte.
@@ -24,22 +42,41 @@ pub(super) const fn block_of(offset: u64) -> u64 {
 }
 
 impl CleanBlocks {
-    pub(super) fn new(total: &Arc<AtomicU64>) -> Self {
-        Self { blocks: BTreeMap::new(), byte_count: 0, total: Arc::clone(total) }
+    pub(super) fn new(total: &Arc<CleanTotal>) -> Self {
+        let limit = limits::CLEAN_MAX;
+        Self { blocks: BTreeMap::new(), byte_count: 0, limit, total: Arc::clone(total) }
+    }
+
+    /// Keeps all blocks of a file of this size from now on, if there may be so many; answers
+    /// whether it does.
+    pub(super) fn keep_all(&mut self, size: u64) -> bool {
+        let is_possible = size.saturating_add(limits::READ_BLOCK_SIZE) <= self.total.limit / 2;
+        if is_possible {
+            self.limit = self.total.limit / 2;
+        }
+        is_possible
     }
 
     fn grow(&mut self, bytes: usize) {
         self.byte_count += bytes as u64;
-        self.total.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.total.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn shrink(&mut self, bytes: u64) {
         self.byte_count -= bytes;
-        self.total.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn has(&self, block: u64) -> bool {
         self.blocks.contains_key(&block)
+    }
+
+    /// A range that lies in one block, without a copy.
+    pub(super) fn slice(&self, offset: u64, length: u64) -> Option<Bytes> {
+        let data = self.blocks.get(&block_of(offset))?;
+        let from = usize::try_from(offset % limits::READ_BLOCK_SIZE).ok()?;
+        let to = from.checked_add(usize::try_from(length).ok()?)?;
+        (to <= data.len()).then(|| data.slice(from..to))
     }
 
     /// Fills a buffer of zeros that begins at `offset`, or answers false if a block is missing.
@@ -67,7 +104,7 @@ impl CleanBlocks {
             }
             block += 1;
         }
-        while self.byte_count > limits::CLEAN_MAX {
+        while self.byte_count > self.limit {
             let first = self.blocks.first_key_value().map(|(block, _)| *block);
             let victim = match first {
                 Some(first) if first < newest => Some(first),
@@ -76,7 +113,7 @@ impl CleanBlocks {
             let Some(victim) = victim else { break };
             self.remove_block(victim);
         }
-        if self.total.load(Ordering::Relaxed) > limits::CLEAN_TOTAL_MAX {
+        if self.total.bytes.load(Ordering::Relaxed) > self.total.limit {
             self.clear();
         }
     }
@@ -114,10 +151,11 @@ mod tests {
     use super::CleanBlocks;
     use crate::limits::{CLEAN_MAX, READ_BLOCK_SIZE};
     use bytes::Bytes;
+    use std::sync::Arc;
 
     #[test]
     fn blocks_are_read_over_their_borders() {
-        let mut clean = CleanBlocks::default();
+        let mut clean = CleanBlocks::new(&Arc::default());
         let size = usize::try_from(READ_BLOCK_SIZE).unwrap();
         let data: Vec<u8> = (0..size + 10).map(|at| u8::try_from(at % 251).unwrap()).collect();
         clean.insert(READ_BLOCK_SIZE, Bytes::from(data.clone()));
@@ -133,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_is_allowed() {
-        let mut clean = CleanBlocks::default();
+        let mut clean = CleanBlocks::new(&Arc::default());
         let block = Bytes::from(vec![1; usize::try_from(READ_BLOCK_SIZE).unwrap()]);
         let count = 2 * CLEAN_MAX / READ_BLOCK_SIZE;
         for number in 0..count {

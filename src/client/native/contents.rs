@@ -12,6 +12,7 @@ use super::inode::{Inode, too_large};
 use super::inodes::OpenFile;
 use crate::client::vfs::Handle;
 use crate::error::Result;
+use crate::extent::chunk_count;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
@@ -58,7 +59,7 @@ impl<C: Cluster> NativeFs<C> {
         let held = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
-            state.write(offset, &data, who);
+            state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
             held
@@ -109,8 +110,22 @@ impl<C: Cluster> NativeFs<C> {
 
     async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         self.flush_inode(inode).await?;
+        let known = {
+            let state = inode.state();
+            state.layout.all(chunk_count(state.attr.size)).filter(|_| !state.is_stale)
+        };
+        let layout = match known {
+            Some(layout) => layout,
+            None => self.layout_from(inode.ino, 0).await?,
+        };
+        // Each is durable by itself, so they need not wait for each other.
+        let (contents, names) = tokio::join!(self.sync_chunks(layout), self.sync_names());
+        contents.and(names)
+    }
+
+    async fn sync_chunks(&self, layout: Vec<ChunkLayout>) -> Result<()> {
         let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
-        for chunk in self.layout_from(inode.ino, 0).await? {
+        for chunk in layout {
             for server in chunk.replicas.iter().filter(|_| chunk.bytes > 0) {
                 servers.entry(server.clone()).or_default().push(chunk.key);
             }
@@ -124,8 +139,7 @@ impl<C: Cluster> NativeFs<C> {
         while let Some(joined) = syncs.join_next().await {
             outcome = outcome.and(joined.unwrap_or_else(|error| Err(super::given_up(&error))));
         }
-        outcome?;
-        self.sync_names().await
+        outcome
     }
 
     /// What was done to names and attributes survives a power cut when this returns.

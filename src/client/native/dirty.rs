@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Written bytes by offset in the file.
 ///
-/// Invariant: extents are not empty, do not overlap, and two that would touch are one, up to
-/// [`DirtyExtents::EXTENT_SIZE_MAX`] (so that appending never copies more than that).
+/// Invariant: extents are not empty and do not overlap. Two small ones that would touch are one, up
+/// to [`DirtyExtents::EXTENT_SIZE_MAX`] (so that appending never copies more than that).
 #[derive(Debug, Default)]
 pub struct DirtyExtents {
     extents: BTreeMap<u64, BytesMut>,
@@ -17,7 +17,10 @@ pub struct DirtyExtents {
 
 impl DirtyExtents {
     /// Largest extent that a touching write is appended to.
-    const EXTENT_SIZE_MAX: usize = 4 << 20;
+    const EXTENT_SIZE_MAX: usize = 1 << 20;
+
+    /// Writes from this size on are extents of their own.
+    const LARGE: usize = 128 << 10;
 
     /// Bytes held.
     #[must_use]
@@ -35,6 +38,17 @@ impl DirtyExtents {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.extents.last_key_value().map_or(0, |(offset, data)| offset + data.len() as u64)
+    }
+
+    /// Takes a write as [`Self::write`] does; a large one is kept as it is, without a copy.
+    pub fn take_in(&mut self, offset: u64, data: Bytes) {
+        if data.len() < Self::LARGE {
+            return self.write(offset, &data);
+        }
+        self.remove(offset, data.len() as u64);
+        self.byte_count += data.len() as u64;
+        let data = data.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        self.extents.insert(offset, data);
     }
 
     /// Takes a write: it hides what was written there before.

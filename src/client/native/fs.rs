@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::cache::Cache;
 use super::data::Cluster;
 use super::inode::{Inode, State};
@@ -20,6 +21,7 @@ use crate::types::Attr;
 pub struct NativeFs<C> {
     pub(super) cluster: Arc<C>,
     pub(super) cache: Cache,
+    pub(super) ahead: Ahead,
     pub(super) inodes: Inodes,
     pub(super) session: SessionState,
     /// Written bytes held over all files, flights included.
@@ -37,6 +39,7 @@ impl<C: Cluster> NativeFs<C> {
         let fs = Self {
             cluster: Arc::new(cluster),
             cache: Cache::new(),
+            ahead: Ahead::new(),
             inodes: Inodes::default(),
             session: SessionState::new(client),
             dirty_bytes: AtomicU64::new(0),

@@ -4,13 +4,14 @@
 //! truncation or other change of contents, so that they come one after the other; `state` only for
 //! moments, never over a call.
 
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
-use super::clean::CleanBlocks;
+use super::clean::{CleanBlocks, CleanTotal};
 use super::dirty::DirtyExtents;
 use super::layout::LayoutCache;
 use super::lock;
@@ -26,6 +27,8 @@ pub(super) struct Inode {
     pub(super) ino: Ino,
     /// Held by who changes contents at the servers.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Told of when a block that was on its way has come, or will not come.
+    pub(super) arrived: Notify,
     state: Mutex<State>,
 }
 
@@ -49,7 +52,10 @@ pub(super) struct State {
     /// Where the reads of a sequential reader would go on, and how far to read ahead.
     pub(super) next_read: u64,
     pub(super) window: u64,
-    pub(super) is_prefetching: bool,
+    /// Blocks that are on their way.
+    pub(super) fetching: BTreeSet<u64>,
+    /// Reads that followed no other.
+    random_reads: u32,
     /// The last error of a flush that nobody waited for, and how many there were.
     pub(super) failure: Option<FsError>,
     pub(super) failures: u64,
@@ -61,7 +67,7 @@ pub(super) struct State {
 
 impl Inode {
     /// An open file with these attributes. `clean_total` counts clean bytes over all files.
-    pub(super) fn new(attr: Attr, clean_total: &Arc<AtomicU64>) -> Self {
+    pub(super) fn new(attr: Attr, clean_total: &Arc<CleanTotal>) -> Self {
         let state = State {
             is_stale: false,
             dirty: DirtyExtents::default(),
@@ -73,7 +79,8 @@ impl Inode {
             epoch: 0,
             next_read: 0,
             window: 0,
-            is_prefetching: false,
+            fetching: BTreeSet::new(),
+            random_reads: 0,
             failure: None,
             failures: 0,
             is_flushing: false,
@@ -81,7 +88,8 @@ impl Inode {
             lock_losses: 0,
             attr,
         };
-        Self { ino: state.attr.ino, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+        let (ino, turn) = (state.attr.ino, tokio::sync::Mutex::default());
+        Self { ino, turn, arrived: Notify::new(), state: Mutex::new(state) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -101,8 +109,8 @@ impl State {
     }
 
     /// Takes a write.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8], who: &Credentials) {
-        self.dirty.write(offset, data);
+    pub(super) fn write(&mut self, offset: u64, data: Bytes, who: &Credentials) {
+        self.dirty.take_in(offset, data);
         self.dirty_since.get_or_insert_with(Instant::now);
         self.writer.clone_from(who);
     }
@@ -167,6 +175,7 @@ impl State {
     }
 
     /// How far to read ahead of this read: twice as far every time while reads follow each other.
+    /// One block, that of the read itself, if many reads follow no other; 0 if only few do.
     pub(super) fn read_ahead(&mut self, offset: u64, length: u64) -> u64 {
         // Readahead of the kernel arrives a little out of order; that is still sequential.
         let is_next = offset.abs_diff(self.next_read) <= self.window.max(limits::READ_BLOCK_SIZE)
@@ -177,7 +186,13 @@ impl State {
             (true, window) => (window * 2).min(limits::READ_AHEAD_MAX),
         };
         self.next_read = offset + length;
-        self.window
+        if self.window > 0 {
+            return self.window;
+        }
+        self.random_reads = self.random_reads.saturating_add(1);
+        let keeps_all =
+            self.random_reads > limits::RANDOM_READS && self.clean.keep_all(self.attr.size);
+        if keeps_all { limits::READ_BLOCK_SIZE } else { 0 }
     }
 }
 
@@ -205,7 +220,10 @@ pub(super) fn too_large() -> FsError {
 pub(super) mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
+
     use super::{Inode, State};
+    use crate::limits;
     use crate::types::{Attr, Credentials, FileKind, FileTime, Ino};
 
     /// Attributes of an empty file.
@@ -240,9 +258,9 @@ pub(super) mod tests {
     fn a_flight_that_turns_back_does_not_hide_newer_bytes() {
         let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
-        state.write(2, b"aaaaaa", &Credentials::ROOT);
+        state.write(2, Bytes::from_static(b"aaaaaa"), &Credentials::ROOT);
         state.take_off().unwrap();
-        state.write(4, b"bb", &Credentials::ROOT);
+        state.write(4, Bytes::from_static(b"bb"), &Credentials::ROOT);
         assert_eq!(contents(&state), b"..aabbaa");
         state.turn_back();
         assert_eq!(contents(&state), b"..aabbaa");
@@ -260,5 +278,18 @@ pub(super) mod tests {
         assert!(windows.is_sorted() && windows[0] > 0 && windows[7] == 8 << 20, "{windows:?}");
         assert_eq!(state.read_ahead(1 << 30, 4096), 0);
         assert_eq!(state.read_ahead(5 << 30, 4096), 0);
+    }
+
+    #[test]
+    fn whole_blocks_are_for_who_comes_back() {
+        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        state.attr.size = 16 << 20;
+        let mut read = |n: u64| state.read_ahead((n * 7 % 15) << 20, 4096);
+        let first: Vec<u64> = (1..=u64::from(limits::RANDOM_READS)).map(&mut read).collect();
+        assert!(first.iter().all(|window| *window == 0), "{first:?}");
+        assert_eq!(read(99), limits::READ_BLOCK_SIZE);
+        state.attr.size = 1 << 60;
+        assert_eq!(state.read_ahead(5 << 30, 4096), 0, "there is no room for all of it");
     }
 }

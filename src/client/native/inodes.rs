@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::clean::CleanTotal;
 use super::inode::Inode;
 use super::lock;
 use crate::client::vfs::Handle;
@@ -68,7 +69,7 @@ pub(super) struct LastPage {
 pub(super) struct Inodes {
     table: Mutex<Table>,
     /// Clean bytes kept over all files.
-    clean_total: Arc<AtomicU64>,
+    clean_total: Arc<CleanTotal>,
 }
 
 #[derive(Default)]

@@ -22,6 +22,13 @@ impl LayoutCache {
         self.chunks.get(&index)?.as_ref()
     }
 
+    /// All chunks that are known, if the first `count` are known, or known to be holes.
+    pub(super) fn all(&self, count: u64) -> Option<Vec<ChunkLayout>> {
+        let is_known = count <= self.chunks.len() as u64
+            && (0..count).all(|index| self.chunks.contains_key(&index));
+        is_known.then(|| self.chunks.values().flatten().cloned().collect())
+    }
+
     /// Takes what the master told of some chunks.
     pub(super) fn learn(&mut self, chunks: Vec<ChunkLayout>) {
         if self.chunks.len() + chunks.len() > limits::LAYOUT_CACHED_MAX {

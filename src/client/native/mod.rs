@@ -10,13 +10,16 @@
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
 //! what other clients do; `held_locks` is about what is lost with a session.
 
+mod ahead;
 pub mod attached;
 mod attributes;
+mod bounded;
 mod cache;
 mod clean;
 mod contents;
 pub mod data;
 pub mod dirty;
+mod fence;
 pub mod fs;
 mod handles;
 mod held_locks;

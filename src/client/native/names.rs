@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::cache::Fence;
 use super::data::Cluster;
+use super::fence::Fence;
 use super::fs::NativeFs;
 use super::inodes::LastPage;
 use crate::client::vfs::{Handle, Listing, Node};
@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadDir, ReadLink, RemoveDir, Rename, Unlink,
+    Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
 use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode};
 
@@ -21,26 +21,42 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// `NotFound`, and those of the master.
     pub async fn lookup(&self, parent: Ino, name: &Name, who: &Credentials) -> Result<Attr> {
-        match self.cache.entry(parent, name) {
-            Some(None) => return Err(no_such_name()),
-            Some(Some(ino)) if self.cache.attr(ino).is_some() => return self.getattr(ino).await,
-            _ => {}
+        if let Some(known) = self.known(parent, name) {
+            return self.getattr(known.ok_or_else(no_such_name)?).await;
         }
-        let fence = self.cache.fence(parent);
+        if self.list_ahead(parent, who).await
+            && let Some(known) = self.known(parent, name)
+        {
+            return self.getattr(known.ok_or_else(no_such_name)?).await;
+        }
+        let fence = self.cache.fence();
         let call = Lookup { parent, name: name.clone(), who: Packed(who.clone()) };
         match self.cluster.ask(call).await {
             Ok(Packed(attr)) => {
-                self.cache.put_entry(parent, name, Some(attr.ino), fence);
-                self.cache.put_found_attr(&attr, fence);
+                self.cache.put_entry(parent, name, Some(attr.ino), &fence);
+                self.cache.put_attr(&attr, &fence);
                 self.current(attr).await
             }
             Err(error) => {
                 if error.kind() == ErrorKind::NotFound {
-                    self.cache.put_entry(parent, name, None, fence);
+                    self.cache.put_entry(parent, name, None, &fence);
                 }
                 Err(error)
             }
         }
+    }
+
+    /// What a name stands for, with attributes in the cache, or that it stands for nothing, if that
+    /// is known here.
+    fn known(&self, parent: Ino, name: &Name) -> Option<Option<Ino>> {
+        let known = self.entry(parent, name)?;
+        if known.is_some_and(|ino| self.cache.attr(ino).is_none()) {
+            return None;
+        }
+        if known.is_some() {
+            self.ahead.note_hit(parent);
+        }
+        Some(known)
     }
 
     /// Attributes that came with a name, with what this mount has written and not yet sent.
@@ -50,10 +66,19 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     /// A name was made by this mount.
-    pub(super) fn note_name(&self, parent: Ino, name: &Name, attr: &Attr, fence: Fence) {
-        self.cache.put_entry(parent, name, Some(attr.ino), fence);
-        self.cache.put_found_attr(attr, fence);
-        self.cache.drop_attr(parent);
+    pub(super) fn note_name(
+        &self,
+        (parent, name): (Ino, &Name),
+        attr: &Attr,
+        directory: Option<&Attr>,
+        fence: &Fence,
+    ) {
+        self.cache.renew_entries(&[(parent, name, Some(attr.ino))], fence);
+        match directory {
+            Some(directory) => self.cache.renew_attr(directory, fence),
+            None => self.cache.drop_attr_only(parent),
+        }
+        self.cache.renew_attr(attr, fence);
     }
 
     /// The target of a symbolic link.
@@ -75,13 +100,15 @@ impl<C: Cluster> NativeFs<C> {
         mode: u32,
         who: &Credentials,
     ) -> Result<Attr> {
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let call = |session| {
             let (name, who) = (name.clone(), Packed(who.clone()));
             MakeDir { parent, name, mode, who, session }
         };
+        let losses = self.cache.losses();
         let Packed(attr) = self.ask_in_session(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.cache.put_complete(attr.ino, &fence, losses);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -97,13 +124,13 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<Attr> {
         let Node { kind, mode, rdev } = node;
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let call = |session| {
             let (name, kind, who) = (name.clone(), Packed(kind), Packed(who.clone()));
             MakeNode { parent, name, kind, mode, rdev, who, session }
         };
         let Packed(attr) = self.ask_in_session(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -118,13 +145,13 @@ impl<C: Cluster> NativeFs<C> {
         target: Bytes,
         who: &Credentials,
     ) -> Result<Attr> {
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let call = |session| {
             let (name, target, who) = (name.clone(), target.clone(), Packed(who.clone()));
             MakeSymlink { parent, name, target, who, session }
         };
         let Packed(attr) = self.ask_in_session(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
 
@@ -139,13 +166,13 @@ impl<C: Cluster> NativeFs<C> {
         name: &Name,
         who: &Credentials,
     ) -> Result<Attr> {
-        let fence = self.cache.fence(parent);
+        let fence = self.cache.fence();
         let call = |session| {
             let (name, who) = (name.clone(), Packed(who.clone()));
             MakeLink { ino, parent, name, who, session }
         };
         let Packed(attr) = self.ask_in_session(call).await?;
-        self.note_name(parent, name, &attr, fence);
+        self.note_name((parent, name), &attr, None, &fence);
         self.current(attr).await
     }
 
@@ -158,8 +185,9 @@ impl<C: Cluster> NativeFs<C> {
             let (name, who) = (name.clone(), Packed(who.clone()));
             Unlink { parent, name, who, session }
         };
+        let fence = self.cache.fence();
         let removed = self.ask_in_session(call).await;
-        self.note_removed(parent, name);
+        self.note_removed(parent, name, &removed, &fence);
         removed.map(|_| ())
     }
 
@@ -172,22 +200,53 @@ impl<C: Cluster> NativeFs<C> {
             let (name, who) = (name.clone(), Packed(who.clone()));
             RemoveDir { parent, name, who, session }
         };
+        let fence = self.cache.fence();
         let removed = self.ask_in_session(call).await;
-        self.note_removed(parent, name);
+        self.note_removed(parent, name, &removed, &fence);
         removed.map(|_| ())
     }
 
-    /// What a name stood for may have lost it, whatever the answer was: it may not have come. The
-    /// master tells others what this mount did, not this mount itself.
-    fn note_removed(&self, parent: Ino, name: &Name) {
-        match self.cache.entry(parent, name) {
-            Some(Some(ino)) => self.cache.drop_attr(ino),
-            Some(None) => {}
-            // Some inode has one name less, and its count may be cached.
-            None => self.cache.drop_attributes(),
+    /// A name was taken away, if the master said so. It tells others what this mount did, and this
+    /// mount itself only in the answer.
+    fn note_removed(
+        &self,
+        parent: Ino,
+        name: &Name,
+        outcome: &Result<Packed<Changed>>,
+        fence: &Fence,
+    ) {
+        self.note_changed(outcome, fence);
+        match outcome {
+            Ok(_) => self.cache.renew_entries(&[(parent, name, None)], fence),
+            Err(_) => self.drop_name(parent, name),
         }
+    }
+
+    fn note_changed(&self, outcome: &Result<Packed<Changed>>, fence: &Fence) {
+        match outcome {
+            Ok(Packed(changed)) => {
+                changed.attributes.iter().for_each(|attr| self.cache.renew_attr(attr, fence));
+                changed.gone.iter().for_each(|ino| self.cache.drop_attr(*ino));
+            }
+            // Whether it was done, and to what, nobody knows.
+            Err(error) => match error.kind() {
+                ErrorKind::TimedOut | ErrorKind::Io | ErrorKind::Protocol => {
+                    self.cache.drop_attributes();
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn drop_name(&self, parent: Ino, name: &Name) {
         self.cache.drop_entry(parent, name);
         self.cache.drop_attr(parent);
+    }
+
+    /// What a name stands for, if that is known here.
+    fn entry(&self, parent: Ino, name: &Name) -> Option<Option<Ino>> {
+        let known = self.cache.entry(parent, name);
+        known.or_else(|| self.cache.is_left_out(parent, name).then_some(None))
     }
 
     /// Moves a name, in one step.
@@ -210,9 +269,23 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(who.clone()),
             session,
         };
+        let known = (self.entry(from.0, from.1), self.entry(to.0, to.1));
+        let fence = self.cache.fence();
         let renamed = self.ask_in_session(call).await;
-        self.note_removed(from.0, from.1);
-        self.note_removed(to.0, to.1);
+        self.note_changed(&renamed, &fence);
+        match known {
+            // Two names of one inode stay as they are.
+            (Some(Some(moved)), Some(taken))
+                if renamed.is_ok() && mode != RenameMode::Exchange && taken != Some(moved) =>
+            {
+                let made = [(from.0, from.1, None), (to.0, to.1, Some(moved))];
+                self.cache.renew_entries(&made, &fence);
+            }
+            _ => {
+                self.drop_name(from.0, from.1);
+                self.drop_name(to.0, to.1);
+            }
+        }
         renamed.map(|_| ())
     }
 
@@ -259,21 +332,11 @@ impl<C: Cluster> NativeFs<C> {
         with_attributes: bool,
         who: &Credentials,
     ) -> Result<()> {
-        let fence = self.cache.fence(ino);
-        let call = ReadDir {
-            ino,
-            after: Packed(after),
-            until: Packed(last.until),
-            limit: limits::LISTING_PAGE,
-            with_attributes,
-            who: Packed(who.clone()),
-        };
-        let Packed(mut page) = self.cluster.ask(call).await?;
+        let (after_page, until) = (after, last.until);
+        let mut page = self
+            .fetch_page(ino, (after_page, until), limits::LISTING_PAGE, with_attributes, who)
+            .await?;
         for entry in &mut page.entries {
-            self.cache.put_entry(ino, &entry.name, Some(entry.ino), fence);
-            if let Some(attr) = &entry.attr {
-                self.cache.put_found_attr(attr, fence);
-            }
             let is_dirty = self.inodes.get(entry.ino).is_some_and(|inode| inode.state().is_dirty());
             if is_dirty && entry.attr.is_some() {
                 entry.attr = Some(self.getattr(entry.ino).await?);

@@ -5,6 +5,7 @@
 //! mount knows (`State::epoch`), they may be from before or after; they are fetched again, in the
 //! end with the turn held, so that no flush of this mount comes in between.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,7 @@ use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::Layout;
+use crate::rpc::shards;
 use crate::types::ChunkLayout;
 
 /// Chunks whose places are asked for at once.
@@ -67,6 +69,17 @@ impl<C: Cluster> NativeFs<C> {
         length: u64,
         window: u64,
     ) -> Result<Option<Bytes>> {
+        if window > 0 {
+            self.wait_for_blocks(inode, offset, length).await;
+        }
+        let whole = {
+            let state = inode.state();
+            if state.is_dirty() { None } else { state.clean.slice(offset, length) }
+        };
+        if let Some(bytes) = whole {
+            self.read_ahead(inode, offset + length, window);
+            return Ok(Some(bytes));
+        }
         let mut buffer = BytesMut::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
         let epoch = {
             let state = inode.state();
@@ -88,6 +101,8 @@ impl<C: Cluster> NativeFs<C> {
             _ => {
                 let from = block_of(offset) * limits::READ_BLOCK_SIZE;
                 let to = (block_of(offset + length - 1) + 1) * limits::READ_BLOCK_SIZE;
+                // What a block does not have are zeros; nobody needs to send them.
+                let to = to.min(inode.state().attr.size.max(offset + length));
                 (from, self.fetch(inode, from, to - from).await?)
             }
         };
@@ -105,40 +120,53 @@ impl<C: Cluster> NativeFs<C> {
         Ok(Some(buffer.freeze()))
     }
 
-    /// Fetches the next blocks for a sequential reader in the background, unless enough of them are
-    /// here or on their way.
+    /// Waits for a block that is on its way, if the range begins or ends in one.
+    async fn wait_for_blocks(&self, inode: &Inode, offset: u64, length: u64) {
+        for block in block_of(offset)..=block_of(offset + length.max(1) - 1) {
+            let mut arrived = pin!(inode.arrived.notified());
+            // Registered before looking, so that no arrival falls in between.
+            arrived.as_mut().enable();
+            if inode.state().fetching.contains(&block) {
+                arrived.await;
+            }
+        }
+    }
+
+    /// Fetches the next blocks for a sequential reader in the background, some at a time, unless
+    /// they are here or on their way.
     fn read_ahead(self: &Arc<Self>, inode: &Arc<Inode>, at: u64, window: u64) {
         if window < 2 * limits::READ_BLOCK_SIZE {
             return;
         }
-        let (from, to, epoch) = {
+        let (blocks, size, epoch) = {
             let mut state = inode.state();
+            let state = &mut *state;
             let end = (at + window).min(state.attr.size);
-            // Whole blocks: a part of one would be taken for all of it.
-            let end = end.next_multiple_of(limits::READ_BLOCK_SIZE);
-            let mut block = block_of(at);
-            while block * limits::READ_BLOCK_SIZE < end && state.clean.has(block) {
-                block += 1;
-            }
-            let from = block * limits::READ_BLOCK_SIZE;
-            // With half of the window at hand there is time.
-            if state.is_prefetching || from >= end || from > at + window / 2 {
-                return;
-            }
-            state.is_prefetching = true;
-            (from, end, state.epoch)
+            let missing = (block_of(at)..end.div_ceil(limits::READ_BLOCK_SIZE))
+                .filter(|block| !state.clean.has(*block) && !state.fetching.contains(block));
+            let room = limits::CHUNK_CALLS_MAX.saturating_sub(state.fetching.len());
+            let blocks: Vec<u64> = missing.take(room).collect();
+            state.fetching.extend(&blocks);
+            (blocks, state.attr.size, state.epoch)
         };
-        let (fs, inode) = (Arc::clone(self), Arc::clone(inode));
-        tokio::spawn(async move {
-            let fetched = fs.fetch(&inode, from, to - from).await;
-            let mut state = inode.state();
-            state.is_prefetching = false;
-            match fetched {
-                Ok(bytes) if state.epoch == epoch => state.clean.insert(from, bytes),
-                // The reader will meet the error himself, if he comes that far.
-                Ok(_) | Err(_) => {}
-            }
-        });
+        for block in blocks {
+            let (fs, inode) = (Arc::clone(self), Arc::clone(inode));
+            // Decrypting and decoding are work for more than one processor.
+            shards::spawn(async move {
+                let from = block * limits::READ_BLOCK_SIZE;
+                let length = limits::READ_BLOCK_SIZE.min(size - from);
+                let fetched = fs.fetch(&inode, from, length).await;
+                let mut state = inode.state();
+                state.fetching.remove(&block);
+                match fetched {
+                    Ok(bytes) if state.epoch == epoch => state.clean.insert(from, bytes),
+                    // The reader will meet the error himself, if he comes that far.
+                    Ok(_) | Err(_) => {}
+                }
+                drop(state);
+                inode.arrived.notify_waiters();
+            });
+        }
     }
 
     /// Bytes as they are at the servers, with zeros for holes.

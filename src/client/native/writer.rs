@@ -22,6 +22,7 @@ use crate::extent::chunk_parts;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
+use crate::rpc::shards::Shard;
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
 /// Who wrote, and how often locks on the file had been lost then.
@@ -114,10 +115,10 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(writer.clone()),
             session,
         };
-        let fence = self.cache.fence(inode.ino);
+        let fence = self.cache.fence();
         let has_locks = || inode.state().lock_losses == losses;
         let Packed(attr) = self.ask_in_session_if(call, has_locks).await?;
-        self.cache.put_attr(&attr, fence);
+        self.cache.renew_attr(&attr, &fence);
         let mut state = inode.state();
         for chunk in chunks {
             state.layout.set_bytes(chunk.key.index, chunk.bytes);
@@ -161,16 +162,22 @@ impl<C: Cluster> NativeFs<C> {
     ) -> Result<Vec<ChunkBytes>> {
         let permits = Arc::new(Semaphore::new(limits::CHUNK_CALLS_MAX));
         let mut writes = JoinSet::new();
+        let is_much = batches.values().map(Vec::len).sum::<usize>() > 1;
         for chunk in layouts {
             let chunk = Arc::new(chunk.clone());
             for pieces in batches.remove(&chunk.key.index).unwrap_or_default() {
                 let (cluster, chunk) = (Arc::clone(&self.cluster), Arc::clone(&chunk));
                 let permits = Arc::clone(&permits);
-                writes.spawn(async move {
+                let write = async move {
                     let _permit = permits.acquire_owned().await;
                     let bytes = cluster.write(&chunk, pieces).await?;
                     Ok(ChunkBytes { key: chunk.key, version: chunk.version, bytes })
-                });
+                };
+                // Encoding and encrypting much is work for more than one processor.
+                match Shard::next().filter(|_| is_much) {
+                    Some(shard) => writes.spawn_on(write, shard.runtime()),
+                    None => writes.spawn(write),
+                };
             }
         }
         collect_chunks(writes).await

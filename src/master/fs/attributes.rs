@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{FileSystem, Origin};
+use super::{FileSystem, Known, Origin};
 use crate::error::Result;
 use crate::master::namespace::PageRequest;
 use crate::proto::Packed;
@@ -20,7 +20,7 @@ impl FileSystem {
 
     pub(super) fn setattr(&self, call: SetAttributes) -> Result<Packed<Attr>> {
         let SetAttributes { ino, change: Packed(change), who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         self.change(origin, |ns| ns.setattr(&who, ino, &change)).map(Packed)
     }
 
@@ -59,13 +59,13 @@ impl FileSystem {
 
     pub(super) fn setxattr(&self, call: SetXattr) -> Result<Done> {
         let SetXattr { ino, name, value, mode: Packed(mode), who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         self.grow(origin, |ns| ns.setxattr(&who, ino, &name, &value, mode)).map(|()| Done)
     }
 
     pub(super) fn removexattr(&self, call: RemoveXattr) -> Result<Done> {
         let RemoveXattr { ino, name, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         self.change(origin, |ns| ns.removexattr(&who, ino, &name)).map(|()| Done)
     }
 }

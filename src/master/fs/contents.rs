@@ -1,7 +1,7 @@
 //! Files that are opened, and what happens to their contents.
 
 use super::place::Choice;
-use super::{FileSystem, Origin, lock, placement_key};
+use super::{FileSystem, Known, Origin, lock, placement_key};
 use crate::error::Result;
 use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace};
@@ -22,11 +22,11 @@ impl FileSystem {
             };
             Ok((attr, layout))
         })?;
-        let opened = Opened { attr, is_new: false, layout };
+        let opened = Opened { attr, is_new: false, layout, parent: None };
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         let choice = self.choice_for(&mode, &opened.layout);
         let opened = self.change(origin, |ns| {
             ns.view().open(&who, ino, wanted)?;
@@ -41,17 +41,18 @@ impl FileSystem {
         lock(&self.sessions).check_opener(session)?;
         let choice = self.choice_for(&OpenMode { access: Access::WRITE, ..open }, &[]);
         let how = CreateOpen { is_exclusive: open.is_exclusive, wanted: wanted(&open) };
-        let origin = Origin { session, known: &[parent] };
+        let origin = Origin { session, known: Known::All };
         let opened = self.grow(origin, |ns| {
             let (attr, is_new) = ns.create(&who, parent, &name, mode, how)?;
             lock(&self.sessions).opened(session, attr.ino)?;
+            let directory = Some(ns.view().getattr(parent)?);
             if !is_new && attr.kind != FileKind::Regular {
-                return Ok(Opened { attr, is_new, layout: Vec::new() });
+                return Ok(Opened { attr, is_new, layout: Vec::new(), parent: directory });
             }
             let access = if is_new { open.access.and(Access::WRITE) } else { open.access };
             let open = OpenMode { access, is_truncating: open.is_truncating && !is_new, ..open };
             let opened = begin(ns, &who, attr.ino, &open, choice.as_ref())?;
-            Ok(Opened { is_new, ..opened })
+            Ok(Opened { is_new, parent: directory, ..opened })
         });
         self.settle_opened(choice, opened.as_ref().ok());
         opened.map(Packed)
@@ -72,7 +73,7 @@ impl FileSystem {
             bytes: chunk.bytes,
         });
         let uses: Vec<ChunkUse> = uses.collect();
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         let attr = self.change(origin, |ns| {
             if written.0.is_modified {
                 return ns.extend(&who, ino, written.0.end, &uses);
@@ -91,7 +92,7 @@ impl FileSystem {
 
     pub(super) fn append(&self, call: Append) -> Result<u64> {
         let Append { ino, length, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino] };
+        let origin = Origin { session, known: Known::One(ino) };
         self.change(origin, |ns| ns.append(&who, ino, length))
     }
 
@@ -148,5 +149,5 @@ fn begin(
     }
     let attr = ns.view().getattr(ino)?;
     let layout = ns.view().layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks;
-    Ok(Opened { attr, is_new: false, layout })
+    Ok(Opened { attr, is_new: false, layout, parent: None })
 }

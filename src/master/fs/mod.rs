@@ -37,7 +37,8 @@ use crate::master::lock_table::{self, LockTable};
 use crate::master::namespace::{self, Effects, Namespace, RootAttr, View};
 use crate::master::service::Master;
 use crate::master::sessions::Sessions;
-use crate::proto::fs::SessionId;
+use crate::proto::Packed;
+use crate::proto::fs::{Changed, SessionId};
 use crate::store::{Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
 
@@ -71,22 +72,36 @@ pub struct FileSystem {
     shutdown: CancellationToken,
 }
 
-/// Who makes a change, and the inodes of which the answer, or the call itself, tells it enough: it
-/// is not told of these again.
+/// What native contents take up on servers now.
+type Sizes = Vec<(ServerUrl, u64)>;
+
+/// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
-pub(in crate::master) struct Origin<'a> {
+pub(in crate::master) struct Origin {
     session: SessionId,
-    known: &'a [Ino],
+    known: Known,
 }
 
-impl Origin<'_> {
+/// What a session knows of the changes that its own call made.
+#[derive(Clone, Copy)]
+enum Known {
+    /// All of them.
+    All,
+    /// Those of this inode, from the answer.
+    One(Ino),
+}
+
+impl Origin {
     /// Nobody who has anything cached: all are told.
-    pub(in crate::master) const NOBODY: Self = Self { session: 0, known: &[] };
+    pub(in crate::master) const NOBODY: Self = Self { session: 0, known: Known::All };
 
     /// The session that need not be told of a change.
     fn knows(&self, change: &Change) -> SessionId {
         let (Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _)) = change;
-        if self.known.contains(ino) { self.session } else { 0 }
+        match self.known {
+            Known::One(known) if known != *ino => 0,
+            Known::All | Known::One(_) => self.session,
+        }
     }
 }
 
@@ -140,7 +155,7 @@ impl FileSystem {
     /// changes nothing any more: its locks, and what it had open, may be somebody else's by now.
     fn change<T>(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         self.transact(origin, |txn, now| {
@@ -150,10 +165,30 @@ impl FileSystem {
         })
     }
 
+    /// [`FileSystem::change`] for what does not answer with attributes: which ones changed, the
+    /// caller has to hear, because it may have those under names that it did not say.
+    fn change_names<T>(
+        &self,
+        origin: Origin,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<Packed<Changed>> {
+        self.change(origin, |namespace| {
+            work(namespace)?;
+            let mut changed = Changed::default();
+            for ino in namespace.changed_inodes() {
+                match namespace.view().getattr(ino) {
+                    Ok(attr) => changed.attributes.push(attr),
+                    Err(_) => changed.gone.push(ino),
+                }
+            }
+            Ok(Packed(changed))
+        })
+    }
+
     /// [`FileSystem::change`] for work on other tables in the same transaction.
     pub(in crate::master) fn transact<T>(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
     ) -> Result<T> {
         let (value, effects, sizes) = self.store.write(|txn| {
@@ -176,7 +211,7 @@ impl FileSystem {
     /// room for deletions.
     fn grow<T>(
         &self,
-        origin: Origin<'_>,
+        origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         self.store.check_room(limits::DISK_RESERVE)?;
@@ -184,7 +219,7 @@ impl FileSystem {
     }
 
     /// What has to follow a commit. The commit itself is done, and so is the call.
-    fn publish(&self, effects: Effects, sizes: Vec<(ServerUrl, u64)>, origin: Origin<'_>) {
+    fn publish(&self, effects: Effects, sizes: Sizes, origin: Origin) {
         let told = |change: Change| {
             let knows = origin.knows(&change);
             (change, knows)

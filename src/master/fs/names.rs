@@ -1,12 +1,11 @@
 //! Names: finding, making, removing, renaming.
 
-use super::{FileSystem, Origin};
+use super::{FileSystem, Known, Origin};
 use crate::error::Result;
 use crate::proto::Packed;
 use crate::proto::fs::{
-    Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
+    Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
 };
-use crate::proto::values::Done;
 use crate::types::Attr;
 
 impl FileSystem {
@@ -16,48 +15,45 @@ impl FileSystem {
 
     pub(super) fn mkdir(&self, call: MakeDir) -> Result<Packed<Attr>> {
         let MakeDir { parent, name, mode, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[parent] };
+        let origin = Origin { session, known: Known::All };
         self.grow(origin, |ns| ns.mkdir(&who, parent, &name, mode)).map(Packed)
     }
 
     pub(super) fn mknod(&self, call: MakeNode) -> Result<Packed<Attr>> {
         let MakeNode { parent, name, kind: Packed(kind), mode, rdev, who: Packed(who), session } =
             call;
-        let origin = Origin { session, known: &[parent] };
+        let origin = Origin { session, known: Known::All };
         self.grow(origin, |ns| ns.mknod(&who, parent, &name, kind, mode, rdev)).map(Packed)
     }
 
     pub(super) fn symlink(&self, call: MakeSymlink) -> Result<Packed<Attr>> {
         let MakeSymlink { parent, name, target, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[parent] };
+        let origin = Origin { session, known: Known::All };
         self.grow(origin, |ns| ns.symlink(&who, parent, &name, target)).map(Packed)
     }
 
     pub(super) fn link(&self, call: MakeLink) -> Result<Packed<Attr>> {
         let MakeLink { ino, parent, name, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[ino, parent] };
+        let origin = Origin { session, known: Known::All };
         self.grow(origin, |ns| ns.link(&who, ino, parent, &name)).map(Packed)
     }
 
-    // Of the file that lost a name the caller may have more in its cache than it can know: it is
-    // told of that, and of what a rename replaced or moved.
-
-    pub(super) fn unlink(&self, call: Unlink) -> Result<Done> {
+    pub(super) fn unlink(&self, call: Unlink) -> Result<Packed<Changed>> {
         let Unlink { parent, name, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[parent] };
-        self.change(origin, |ns| ns.unlink(&who, parent, &name)).map(|_| Done)
+        let origin = Origin { session, known: Known::All };
+        self.change_names(origin, |ns| ns.unlink(&who, parent, &name))
     }
 
-    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Done> {
+    pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Packed<Changed>> {
         let RemoveDir { parent, name, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[parent] };
-        self.change(origin, |ns| ns.rmdir(&who, parent, &name)).map(|_| Done)
+        let origin = Origin { session, known: Known::All };
+        self.change_names(origin, |ns| ns.rmdir(&who, parent, &name))
     }
 
-    pub(super) fn rename(&self, call: Rename) -> Result<Done> {
+    pub(super) fn rename(&self, call: Rename) -> Result<Packed<Changed>> {
         let Rename { parent, name, new_parent, new_name, mode, who: Packed(who), session } = call;
-        let origin = Origin { session, known: &[parent, new_parent] };
+        let origin = Origin { session, known: Known::All };
         let (from, to) = ((parent, &name), (new_parent, &new_name));
-        self.change(origin, |ns| ns.rename(&who, from, to, mode.0)).map(|()| Done)
+        self.change_names(origin, |ns| ns.rename(&who, from, to, mode.0))
     }
 }

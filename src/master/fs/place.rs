@@ -35,7 +35,7 @@ impl FileSystem {
             return Ok(placed);
         }
         let choice = self.choose()?;
-        let nobody = Origin { session: 0, known: &[] };
+        let nobody = Origin::NOBODY;
         // A chunk that somebody else placed meanwhile stays where it is.
         let placed = self.grow(nobody, |ns| ns.allocate(ino, index, &choice.servers));
         self.settle(choice, placed.as_ref().ok());

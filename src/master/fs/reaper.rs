@@ -67,7 +67,7 @@ impl FileSystem {
     fn reap_one(&self, ino: Ino, since: Timestamp) -> Result<bool> {
         // Most have to wait: they are left out without a transaction.
         while !lock(&self.sessions).may_hold(ino, since) {
-            let nobody = Origin { session: 0, known: &[] };
+            let nobody = Origin::NOBODY;
             let reaped = self.change(nobody, |ns| {
                 if lock(&self.sessions).may_hold(ino, since) {
                     return Ok(Reaped::Part);

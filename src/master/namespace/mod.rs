@@ -171,6 +171,15 @@ impl<'t> Namespace<'t> {
         Ok(inode.attr(ino))
     }
 
+    /// The inodes of which attributes or contents, or names in them, changed so far.
+    #[must_use]
+    pub fn changed_inodes(&self) -> BTreeSet<Ino> {
+        let changes = self.effects.changes.iter().map(|change| match change {
+            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
+        });
+        changes.collect()
+    }
+
     fn changed(&mut self, change: Change) {
         self.effects.changes.insert(change);
     }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::limits;
-use crate::types::{Cookie, DirEntry, DirPage, Ino};
+use crate::types::{Attr, ChunkLayout, Cookie, DirEntry, DirPage, FileKind, Ino};
 
 use super::View;
 use super::records::{Listed, ORDER, decode, number_in, numbered_key};
@@ -40,8 +40,18 @@ impl View<'_> {
             let Listed { name, ino, kind } = decode(ORDER, &value)?;
             let cookie = Cookie(number_in(&key, 8)?);
             let attr = if page.with_attr { Some(self.getattr(ino)?) } else { None };
-            entries.push(DirEntry { cookie, name, ino, kind, attr });
+            let place = attr.as_ref().map_or(Ok(None), |attr| self.place_of_small(attr))?;
+            entries.push(DirEntry { cookie, name, ino, kind, attr, place });
         }
         Ok(DirPage { parent: contents.parent, entries, is_last, until })
+    }
+
+    fn place_of_small(&self, attr: &Attr) -> Result<Option<ChunkLayout>> {
+        let is_small = attr.kind == FileKind::Regular
+            && (1..=limits::SMALL_FILE_SIZE_MAX).contains(&attr.size);
+        if !is_small {
+            return Ok(None);
+        }
+        Ok(self.layout(attr.ino, 0, 1)?.chunks.pop())
     }
 }

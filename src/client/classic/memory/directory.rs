@@ -138,7 +138,7 @@ impl<C: Calls> Shared<C> {
             .filter_map(|((name, kind), cookie)| {
                 let ino = dir.child(&name).ok().and_then(|path| self.inodes.find(&path));
                 let ino = ino.unwrap_or(INO_UNKNOWN);
-                Some(DirEntry { cookie, name, ino, kind: kind?, attr: None })
+                Some(DirEntry { cookie, name, ino, kind: kind?, attr: None, place: None })
             })
             .collect())
     }
