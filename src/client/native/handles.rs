@@ -92,6 +92,9 @@ impl<C: Cluster> NativeFs<C> {
         let fence = self.cache.fence(ino);
         let Packed(opened) = self.ask_in_session(call).await?;
         self.cache.put_attr(&opened.attr, fence);
+        // The kernel has no attributes in the answer to an open, and takes the size that it knows
+        // for true: the news of another mount's write may still be on their way.
+        self.notify.get().inspect(|notify| notify.attributes_now(ino));
         self.begin(opened, flags)
     }
 

@@ -25,6 +25,11 @@ pub trait Notify: Send + Sync {
     fn attributes(&self, ino: Ino);
     /// Contents and attributes have changed.
     fn contents(&self, ino: Ino);
+    /// Attributes may have changed, and are forgotten when this returns, which is at once.
+    fn attributes_now(&self, ino: Ino);
+    /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
+    /// reads of the kernel that are under way.
+    fn contents_now(&self, ino: Ino);
 }
 
 /// Tells nobody.
@@ -35,6 +40,8 @@ impl Notify for Silent {
     fn entry(&self, _: Ino, _: &Name) {}
     fn attributes(&self, _: Ino) {}
     fn contents(&self, _: Ino) {}
+    fn attributes_now(&self, _: Ino) {}
+    fn contents_now(&self, _: Ino) {}
 }
 
 /// What is known of the session.

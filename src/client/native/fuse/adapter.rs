@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fuser::{Errno, ReplyEmpty, ReplyEntry, ReplyXattr};
 use tokio::runtime::Handle as Runtime;
 
-use super::{KERNEL_TTL, convert};
+use super::{KERNEL_TTL, convert, who};
 use crate::client::native::NativeFs;
 use crate::client::native::data::Cluster;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::types::Attr;
+
+/// Time between two looks whether somebody who waits was killed. The kernel does not let him go
+/// before he has his answer.
+const SIGNAL_PERIOD: Duration = Duration::from_millis(300);
 
 /// A file system as the kernel's library wants it.
 pub(super) struct Adapter<C> {
@@ -26,11 +30,12 @@ impl<C: Cluster> Adapter<C> {
         Self { fs, timeout, runtime }
     }
 
-    /// Carries out an operation in a task. If it takes too long the caller gets an error, and the
-    /// operation goes on without him: what it has begun, such as sending bytes, must not stop
-    /// halfway.
+    /// Carries out an operation of a thread in a task. If it takes too long, or the thread is being
+    /// killed, the caller gets an error, and the operation goes on without him: what it has begun,
+    /// such as sending bytes, must not stop halfway.
     pub(super) fn answer<T, F>(
         &self,
+        thread: u32,
         operation: &'static str,
         work: impl FnOnce(Arc<NativeFs<C>>) -> F,
         reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
@@ -42,28 +47,30 @@ impl<C: Cluster> Adapter<C> {
         let timeout = self.timeout;
         self.runtime.spawn(async move {
             let mut work = Box::pin(work);
-            match tokio::time::timeout(timeout, &mut work).await {
-                Ok(outcome) => reply(outcome.map_err(|error| convert::errno(operation, &error))),
-                Err(_) => {
-                    let error = FsError::new(ErrorKind::TimedOut, "the servers took too long");
-                    reply(Err(convert::errno(operation, &error)));
-                    if let Err(error) = work.await {
-                        tracing::debug!("{operation}, given up before: {error}");
-                    }
+            let given_up = tokio::select! {
+                biased;
+                outcome = &mut work => {
+                    return reply(outcome.map_err(|error| convert::errno(operation, &error)));
                 }
+                error = impatience(thread, timeout) => error,
+            };
+            reply(Err(convert::errno(operation, &given_up)));
+            if let Err(error) = work.await {
+                tracing::debug!("{operation}, given up before: {error}");
             }
         });
     }
 
     pub(super) fn answer_entry<F>(
         &self,
+        thread: u32,
         operation: &'static str,
         reply: ReplyEntry,
         work: impl FnOnce(Arc<NativeFs<C>>) -> F,
     ) where
         F: Future<Output = Result<Attr>> + Send + 'static,
     {
-        self.answer(operation, work, |outcome| match outcome {
+        self.answer(thread, operation, work, |outcome| match outcome {
             Ok(attr) => {
                 reply.entry(&KERNEL_TTL, &convert::attr(&attr), convert::generation(&attr));
             }
@@ -73,13 +80,14 @@ impl<C: Cluster> Adapter<C> {
 
     pub(super) fn answer_empty<F>(
         &self,
+        thread: u32,
         operation: &'static str,
         reply: ReplyEmpty,
         work: impl FnOnce(Arc<NativeFs<C>>) -> F,
     ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.answer(operation, work, |outcome| match outcome {
+        self.answer(thread, operation, work, |outcome| match outcome {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
         });
@@ -87,6 +95,7 @@ impl<C: Cluster> Adapter<C> {
 
     pub(super) fn answer_xattr<F>(
         &self,
+        thread: u32,
         operation: &'static str,
         size: u32,
         reply: ReplyXattr,
@@ -94,7 +103,7 @@ impl<C: Cluster> Adapter<C> {
     ) where
         F: Future<Output = Result<Bytes>> + Send + 'static,
     {
-        self.answer(operation, work, move |outcome| match outcome {
+        self.answer(thread, operation, work, move |outcome| match outcome {
             Ok(value) => match u32::try_from(value.len()) {
                 Ok(length) if size == 0 => reply.size(length),
                 Ok(length) if length <= size => reply.data(&value),
@@ -102,5 +111,20 @@ impl<C: Cluster> Adapter<C> {
             },
             Err(errno) => reply.error(errno),
         });
+    }
+}
+
+/// Returns why a caller is not kept waiting any longer.
+async fn impatience(thread: u32, timeout: Duration) -> FsError {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return FsError::new(ErrorKind::TimedOut, "the servers took too long");
+        }
+        tokio::time::sleep(left.min(SIGNAL_PERIOD)).await;
+        if who::is_killed(thread) {
+            return FsError::new(ErrorKind::Interrupted, "the caller was killed");
+        }
     }
 }

@@ -167,5 +167,9 @@ pub(super) fn errno(operation: &str, error: &FsError) -> Errno {
         | ErrorKind::ReadOnly => tracing::warn!("{operation} failed: {error}"),
         kind => tracing::debug!("{operation}: {kind:?}: {error}"),
     }
-    Errno::from_i32(error.kind().errno())
+    match error.kind() {
+        // What programs know as the error of a damaged disk.
+        ErrorKind::Corrupt | ErrorKind::Protocol => Errno::EIO,
+        kind => Errno::from_i32(kind.errno()),
+    }
 }

@@ -80,7 +80,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let who = who::credentials(request, 0);
         let parent = convert::ino(parent);
         let work = |fs: Arc<NativeFs<C>>| async move { fs.lookup(parent, &name, &who).await };
-        self.answer("lookup", work, |outcome| match outcome {
+        self.answer(request.pid(), "lookup", work, |outcome| match outcome {
             Ok(attr) => {
                 reply.entry(&KERNEL_TTL, &convert::attr(&attr), convert::generation(&attr));
             }
@@ -91,9 +91,10 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         });
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let ino = convert::ino(ino);
         self.answer(
+            request.pid(),
             "getattr",
             |fs| async move { fs.getattr(ino).await },
             |outcome| match outcome {
@@ -133,15 +134,16 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let file = file.map(handle);
         let work = |fs: Arc<NativeFs<C>>| async move { fs.setattr(ino, file, change, &who).await };
-        self.answer("setattr", work, |outcome| match outcome {
+        self.answer(request.pid(), "setattr", work, |outcome| match outcome {
             Ok(attr) => reply.attr(&KERNEL_TTL, &convert::attr(&attr)),
             Err(errno) => reply.error(errno),
         });
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let ino = convert::ino(ino);
         self.answer(
+            request.pid(),
             "readlink",
             |fs| async move { fs.readlink(ino).await },
             |o| match o {
@@ -164,7 +166,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let name = name_or_refuse!("mknod", name, reply);
         let Some(kind) = FileKind::from_mode(mode) else { return reply.error(Errno::EINVAL) };
         let (who, parent) = (who::credentials(request, umask), convert::ino(parent));
-        self.answer_entry("mknod", reply, |fs| async move {
+        self.answer_entry(request.pid(), "mknod", reply, |fs| async move {
             fs.mknod(parent, &name, (kind, mode & 0o7777, rdev), &who).await
         });
     }
@@ -180,7 +182,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     ) {
         let name = name_or_refuse!("mkdir", name, reply);
         let (who, parent) = (who::credentials(request, umask), convert::ino(parent));
-        self.answer_entry("mkdir", reply, |fs| async move {
+        self.answer_entry(request.pid(), "mkdir", reply, |fs| async move {
             fs.mkdir(parent, &name, mode & 0o7777, &who).await
         });
     }
@@ -188,17 +190,17 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name_or_refuse!("unlink", name, reply);
         let (who, parent) = (who::credentials(request, 0), convert::ino(parent));
-        self.answer_empty(
-            "unlink",
-            reply,
-            |fs| async move { fs.unlink(parent, &name, &who).await },
-        );
+        self.answer_empty(request.pid(), "unlink", reply, |fs| async move {
+            fs.unlink(parent, &name, &who).await
+        });
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name_or_refuse!("rmdir", name, reply);
         let (who, parent) = (who::credentials(request, 0), convert::ino(parent));
-        self.answer_empty("rmdir", reply, |fs| async move { fs.rmdir(parent, &name, &who).await });
+        self.answer_empty(request.pid(), "rmdir", reply, |fs| async move {
+            fs.rmdir(parent, &name, &who).await
+        });
     }
 
     fn symlink(
@@ -212,7 +214,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let name = name_or_refuse!("symlink", name, reply);
         let (who, parent) = (who::credentials(request, 0), convert::ino(parent));
         let target = convert::bytes(target.as_os_str());
-        self.answer_entry("symlink", reply, |fs| async move {
+        self.answer_entry(request.pid(), "symlink", reply, |fs| async move {
             fs.symlink(parent, &name, target, &who).await
         });
     }
@@ -231,7 +233,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let new_name = name_or_refuse!("rename", new_name, reply);
         let (from, to) = (convert::ino(parent), convert::ino(new_parent));
         let who = who::credentials(request, 0);
-        self.answer_empty("rename", reply, |fs| async move {
+        self.answer_empty(request.pid(), "rename", reply, |fs| async move {
             let mode = convert::rename_mode(flags)?;
             fs.rename((from, &name), (to, &new_name), mode, &who).await
         });
@@ -248,18 +250,16 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let name = name_or_refuse!("link", name, reply);
         let (ino, parent) = (convert::ino(ino), convert::ino(parent));
         let who = who::credentials(request, 0);
-        self.answer_entry(
-            "link",
-            reply,
-            |fs| async move { fs.link(ino, parent, &name, &who).await },
-        );
+        self.answer_entry(request.pid(), "link", reply, |fs| async move {
+            fs.link(ino, parent, &name, &who).await
+        });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let flags = native::OpenFlags(flags.0);
         let work = |fs: Arc<NativeFs<C>>| async move { fs.open(ino, flags, &who).await };
-        self.answer("open", work, move |outcome| match outcome {
+        self.answer(request.pid(), "open", work, move |outcome| match outcome {
             Ok(open) => {
                 reply.opened(FileHandle(open.handle.0), convert::open_flags(&open, flags));
             }
@@ -283,7 +283,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let work = |fs: Arc<NativeFs<C>>| async move {
             fs.create(parent, &name, mode & 0o7777, flags, &who).await
         };
-        self.answer("create", work, move |outcome| match outcome {
+        self.answer(request.pid(), "create", work, move |outcome| match outcome {
             Ok(open) => reply.created(
                 &KERNEL_TTL,
                 &convert::attr(&open.attr),
@@ -297,7 +297,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         file: FileHandle,
         offset: u64,
@@ -307,7 +307,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         reply: ReplyData,
     ) {
         let work = |fs: Arc<NativeFs<C>>| async move { fs.read(handle(file), offset, size).await };
-        self.answer("read", work, |outcome| match outcome {
+        self.answer(request.pid(), "read", work, |outcome| match outcome {
             Ok(data) => reply.data(&data),
             Err(errno) => reply.error(errno),
         });
@@ -330,7 +330,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let data = Bytes::copy_from_slice(data);
         let work =
             |fs: Arc<NativeFs<C>>| async move { fs.write(handle(file), offset, data, &who).await };
-        self.answer("write", work, move |outcome| match outcome {
+        self.answer(request.pid(), "write", work, move |outcome| match outcome {
             Ok(_) => reply.written(size),
             Err(errno) => reply.error(errno),
         });
@@ -338,22 +338,20 @@ impl<C: Cluster> Filesystem for Adapter<C> {
 
     fn flush(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         file: FileHandle,
         owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.answer_empty(
-            "flush",
-            reply,
-            |fs| async move { fs.flush(handle(file), owner.0).await },
-        );
+        self.answer_empty(request.pid(), "flush", reply, |fs| async move {
+            fs.flush(handle(file), owner.0).await
+        });
     }
 
     fn release(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         file: FileHandle,
         _: OpenFlags,
@@ -361,19 +359,21 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.answer_empty("release", reply, |fs| async move {
+        self.answer_empty(request.pid(), "release", reply, |fs| async move {
             fs.release(handle(file), owner.map(|owner| owner.0)).await
         });
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, file: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.answer_empty("fsync", reply, |fs| async move { fs.fsync(handle(file)).await });
+    fn fsync(&self, request: &Request, _: INodeNo, file: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.answer_empty(request.pid(), "fsync", reply, |fs| async move {
+            fs.fsync(handle(file)).await
+        });
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let work = |fs: Arc<NativeFs<C>>| async move { fs.opendir(ino, &who).await };
-        self.answer("opendir", work, |outcome| match outcome {
+        self.answer(request.pid(), "opendir", work, |outcome| match outcome {
             Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
         });
@@ -391,7 +391,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let work = |fs: Arc<NativeFs<C>>| async move {
             fs.readdir(handle(directory), Cookie(offset), false, &who).await
         };
-        self.answer("readdir", work, move |outcome| match outcome {
+        self.answer(request.pid(), "readdir", work, move |outcome| match outcome {
             Ok(page) => {
                 listing::fill(&mut reply, convert::ino(ino), Cookie(offset), &page);
                 reply.ok();
@@ -414,7 +414,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
             let here = fs.getattr(ino).await?;
             Ok((here, page))
         };
-        self.answer("readdirplus", work, move |outcome| match outcome {
+        self.answer(request.pid(), "readdirplus", work, move |outcome| match outcome {
             Ok((here, page)) => {
                 listing::fill_plus(&mut reply, &here, Cookie(offset), &page);
                 reply.ok();
@@ -435,12 +435,18 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.answer_empty("fsyncdir", reply, |fs| async move { fs.sync_names().await });
+    fn fsyncdir(&self, request: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.answer_empty(
+            request.pid(),
+            "fsyncdir",
+            reply,
+            |fs| async move { fs.sync_names().await },
+        );
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
         self.answer(
+            request.pid(),
             "statfs",
             |fs| async move { fs.statfs().await },
             |outcome| match outcome {
@@ -470,7 +476,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     ) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let (name, value) = (convert::bytes(name), Bytes::copy_from_slice(value));
-        self.answer_empty("setxattr", reply, |fs| async move {
+        self.answer_empty(request.pid(), "setxattr", reply, |fs| async move {
             fs.setxattr(ino, name, value, convert::xattr_mode(flags)?, &who).await
         });
     }
@@ -485,14 +491,14 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     ) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let name = convert::bytes(name);
-        self.answer_xattr("getxattr", size, reply, |fs| async move {
+        self.answer_xattr(request.pid(), "getxattr", size, reply, |fs| async move {
             fs.getxattr(ino, name, &who).await
         });
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
-        self.answer_xattr("listxattr", size, reply, |fs| async move {
+        self.answer_xattr(request.pid(), "listxattr", size, reply, |fs| async move {
             let names = fs.listxattr(ino, &who).await?;
             Ok(names.iter().flat_map(|name| name.iter().copied().chain([0])).collect())
         });
@@ -501,7 +507,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let name = convert::bytes(name);
-        self.answer_empty("removexattr", reply, |fs| async move {
+        self.answer_empty(request.pid(), "removexattr", reply, |fs| async move {
             fs.removexattr(ino, name, &who).await
         });
     }
@@ -509,12 +515,14 @@ impl<C: Cluster> Filesystem for Adapter<C> {
     fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let (who, ino) = (who::credentials(request, 0), convert::ino(ino));
         let wanted = Access::from_bits(u32::try_from(mask.bits()).unwrap_or(0));
-        self.answer_empty("access", reply, |fs| async move { fs.access(ino, wanted, &who).await });
+        self.answer_empty(request.pid(), "access", reply, |fs| async move {
+            fs.access(ino, wanted, &who).await
+        });
     }
 
     fn getlk(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         owner: LockOwner,
@@ -528,7 +536,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let work = |fs: Arc<NativeFs<C>>| async move {
             fs.getlk(ino, convert::lock(owner.0, (start, end), kind, pid)?).await
         };
-        self.answer("getlk", work, |outcome| match outcome {
+        self.answer(request.pid(), "getlk", work, |outcome| match outcome {
             Ok(Some(lock)) => {
                 reply.locked(lock.start, lock.end, convert::lock_kind(lock.kind), lock.pid);
             }
@@ -576,14 +584,14 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         reply: ReplyEmpty,
     ) {
         let who = who::credentials(request, 0);
-        self.answer_empty("fallocate", reply, |fs| async move {
+        self.answer_empty(request.pid(), "fallocate", reply, |fs| async move {
             fs.fallocate(handle(file), offset, length, mode, &who).await
         });
     }
 
     fn lseek(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         file: FileHandle,
         offset: i64,
@@ -598,7 +606,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
         let work =
             |fs: Arc<NativeFs<C>>| async move { fs.seek(handle(file), offset, target).await };
-        self.answer("lseek", work, |outcome| match outcome {
+        self.answer(request.pid(), "lseek", work, |outcome| match outcome {
             Ok(found) => reply.offset(found.cast_signed()),
             Err(errno) => reply.error(errno),
         });
@@ -624,7 +632,7 @@ impl<C: Cluster> Filesystem for Adapter<C> {
             // One call copies within a chunk, so the count fits.
             Ok(u32::try_from(copied).unwrap_or(u32::MAX))
         };
-        self.answer("copy_file_range", work, |outcome| match outcome {
+        self.answer(request.pid(), "copy_file_range", work, |outcome| match outcome {
             Ok(copied) => reply.written(copied),
             Err(errno) => reply.error(errno),
         });

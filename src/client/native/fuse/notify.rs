@@ -24,15 +24,18 @@ enum Note {
 /// to the same directory is answered, and that answer must not wait for it.
 pub(super) struct KernelNotify {
     notes: SyncSender<Note>,
+    /// For what cannot be held up by a request that waits for this mount.
+    direct: Notifier,
 }
 
 impl KernelNotify {
     pub(super) fn start(notifier: Notifier) -> io::Result<Self> {
         let (notes, waiting) = sync_channel(WAITING_MAX);
+        let direct = notifier.clone();
         std::thread::Builder::new()
             .name("notify".to_owned())
             .spawn(move || tell_all(&notifier, &waiting))?;
-        Ok(Self { notes })
+        Ok(Self { notes, direct })
     }
 
     fn send(&self, note: Note) {
@@ -55,21 +58,33 @@ impl Notify for KernelNotify {
     fn contents(&self, ino: Ino) {
         self.send(Note::Contents(ino));
     }
+
+    fn attributes_now(&self, ino: Ino) {
+        tell(&self.direct, &Note::Attributes(ino));
+    }
+
+    fn contents_now(&self, ino: Ino) {
+        tell(&self.direct, &Note::Contents(ino));
+    }
 }
 
 /// Ends when nobody can send any more.
 fn tell_all(notifier: &Notifier, waiting: &Receiver<Note>) {
     while let Ok(note) = waiting.recv() {
-        let told = match note {
-            Note::Entry(parent, name) => {
-                notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
-            }
-            // A negative offset is about attributes only (`fuse_reverse_inval_inode`).
-            Note::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
-            Note::Contents(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
-        };
-        if let Err(error) = told {
-            tracing::debug!("the kernel does not take a notification: {error}");
+        tell(notifier, &note);
+    }
+}
+
+fn tell(notifier: &Notifier, note: &Note) {
+    let told = match note {
+        Note::Entry(parent, name) => {
+            notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
         }
+        // A negative offset is about attributes only (`fuse_reverse_inval_inode`).
+        Note::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
+        Note::Contents(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+    };
+    if let Err(error) = told {
+        tracing::debug!("the kernel does not take a notification: {error}");
     }
 }
