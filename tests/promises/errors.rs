@@ -67,7 +67,9 @@ fn promise_6_never_hung() {
     cluster.chunks.iter().for_each(|chunk| chunk.process.pause());
     let start = Instant::now();
     assert!(opened.read_at(&mut [0; 10], 0).is_err());
-    assert!(fs::write(mount.path("other"), "text").is_err());
+    let mut other = File::create(mount.path("other")).unwrap();
+    assert!(other.write_all(b"text").and_then(|()| other.sync_all()).is_err());
+    drop(other);
     assert!(start.elapsed() < SOON);
     // The master lives: names can be looked at all the while.
     assert_eq!(fs::read_dir(mount.root()).unwrap().count(), 2);

@@ -7,6 +7,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::common::mount::Mount;
 use crate::common::{SOON, turn, wait_until};
 use crate::{cluster, mounts};
@@ -51,10 +54,13 @@ fn promise_1_namespace() {
     assert_eq!(made, NAMES);
     let moved = compete(&mounts, |mount, number| {
         let (from, to) = (format!("from/{number}"), format!("to/{number}"));
-        match fs::rename(mount.path(&from), mount.path(&to)) {
+        // Without the flag the kernel itself may say that all is well, and do nothing: where it has
+        // the old name in its cache, both are names of one file.
+        let flags = RenameFlags::NOREPLACE;
+        match renameat_with(CWD, mount.path(&from), CWD, mount.path(&to), flags) {
             Ok(()) => true,
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::NotFound);
+                assert!([Errno::NOENT, Errno::EXIST].contains(&error), "{error}");
                 false
             }
         }
