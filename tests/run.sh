@@ -8,13 +8,16 @@ usage() {
 Usage: tests/run.sh
 
 Installs what the tests need and the machine lacks (Debian packages with apt-get, as root or with
-sudo; fusepy into target/venv), then runs cargo fmt --check, cargo clippy with warnings denied, and
-all tests: those of the crate, the interop matrix with the Python programs, the report's tests.
+sudo; fusepy into target/venv; pjdfstest and fsx from crates.io into target/tools), then runs cargo
+fmt --check, cargo clippy with warnings denied, all tests (those of the crate, the interop matrix with
+the Python programs, the report's tests), and the suites of others on a mount: pjdfstest, fsx, fio.
+These need root.
 
 The last line is "N passed, N failed", with ", N skipped" if a test could not run for want of
 Python 2.7. Everything else that is missing is a failure.
 
   HTFS_PYTHON2  a Python 2.7 for the interop tests (default: python2.7, or one that pyenv has)
+  HTFS_FSX_OPERATIONS  operations of fsx for each seed (default: 100000)
   HTFS_PYTHON3  a Python 3 that can import fusepy (default: the one in target/venv)
 TEXT
 }
@@ -50,6 +53,8 @@ missing_packages() {
     have fusermount3 || echo fuse3
     have tcpdump || echo tcpdump
     have openssl || echo openssl
+    have fio || echo fio
+    have strace || echo strace
     have cc && have make || echo build-essential
     have python3 || echo python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
@@ -96,6 +101,17 @@ command -v cargo >/dev/null || fail 'there is no cargo: install Rust 1.95 or new
 [[ -c /dev/fuse ]] || fail 'there is no /dev/fuse: the kernel, or the container, does not offer FUSE'
 mkdir -p "$target"
 prepare_python || fail 'cannot make a virtual environment with fusepy'
+# Suites of others, at versions whose numbers of tests are known.
+missing_tools=()
+tools=(pjdfstest@0.2.0 fsx@0.3.2)
+for tool in "${tools[@]}"; do
+    [[ -x $target/tools/bin/${tool%@*} ]] || missing_tools+=("$tool")
+done
+if ((${#missing_tools[@]})); then
+    say "installing ${missing_tools[*]}"
+    cargo install --quiet --locked --root "$target/tools" "${missing_tools[@]}" ||
+        fail "cannot install ${missing_tools[*]}"
+fi
 # Listed first, the component is installed with its toolchain where rustup manages them.
 cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
@@ -128,6 +144,15 @@ timeout --kill-after=20 2700 cargo test --locked --no-fail-fast 2>&1 | tee "$log
 status=${PIPESTATUS[0]}
 say "tests: exit status $status"
 
+# What nobody here wrote, on mounts of the programs that the tests have just built. Each suite ends
+# in the words of the test runner, so its numbers are added to those of the tests.
+broken=0
+for suite in pjdfstest fsx fio; do
+    say "$suite …"
+    CARGO_TARGET_DIR=$target timeout --kill-after=20 1500 "tests/suites/$suite.sh" 2>&1 | tee -a "$log"
+    ((PIPESTATUS[0] == 0)) || tail -n 1 "$log" | grep -q '^test result: FAILED' || ((++broken))
+done
+
 # The runner's own words: "test result: ok. 12 passed; 0 failed; 1 ignored; …", once per program.
 sum() { # word
     grep -Eo "^test result: .*" "$log" | grep -Eo "[0-9]+ $1" | awk '{ n += $1 } END { print n + 0 }'
@@ -135,7 +160,7 @@ sum() { # word
 said_skipped=$(grep -c '^SKIPPED: ' "$log")
 ((skipped = $(sum ignored) + said_skipped))
 ((passed += $(sum passed) - said_skipped))
-((failed += $(sum failed)))
+((failed += $(sum failed) + broken))
 # A program that does not build, or dies in the middle, has no result line to be counted.
 if ((status != 0 && failed == 0)); then ((++failed)); fi
 if ((passed == 0)); then ((++failed)); fi

@@ -19,10 +19,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fuser::{Errno, INodeNo, Request};
+use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
 
 use crate::client::vfs::{KernelPolicy, Vfs};
@@ -31,7 +31,7 @@ use crate::rpc::shards::Shard;
 use crate::types::Credentials;
 
 use answer::Answer;
-use convert::{bytes, mount_options, report};
+use convert::{bytes, errno, mount_options, report};
 use notify::KernelNotify;
 
 /// Parts of the log that are of no interest: fuser warns of every request that it has no method
@@ -78,19 +78,25 @@ struct Adapter<V> {
     runtime: Runtime,
 }
 
-/// What a request is about, for the log.
+/// Time between two looks whether somebody who waits was killed. The kernel does not let it go
+/// before it has its answer.
+const SIGNAL_PERIOD: Duration = Duration::from_millis(300);
+
+/// Who asks for what, for the log and for as long as it matters.
 struct Subject {
+    /// The thread that waits for the answer.
+    thread: u32,
     operation: &'static str,
     ino: INodeNo,
     name: Bytes,
 }
 
-fn on(operation: &'static str, ino: INodeNo) -> Subject {
-    Subject { operation, ino, name: Bytes::new() }
+fn on(request: &Request, operation: &'static str, ino: INodeNo) -> Subject {
+    Subject { thread: request.pid(), operation, ino, name: Bytes::new() }
 }
 
-fn at(operation: &'static str, ino: INodeNo, name: &OsStr) -> Subject {
-    Subject { operation, ino, name: bytes(name) }
+fn at(request: &Request, operation: &'static str, ino: INodeNo, name: &OsStr) -> Subject {
+    Subject { name: bytes(name), ..on(request, operation, ino) }
 }
 
 impl<V: Vfs> Adapter<V> {
@@ -101,8 +107,8 @@ impl<V: Vfs> Adapter<V> {
     }
 
     /// Carries out a request and answers it: at once, if it needs nobody else, otherwise in a task. If
-    /// it takes too long the caller gets an error, and the work goes on without it: what it has
-    /// begun, such as sending bytes, must not stop halfway.
+    /// it takes too long, or the caller is being killed, the caller gets an error, and the work goes
+    /// on without it: what it has begun, such as sending bytes, must not stop halfway.
     fn run<T: Send, R: Answer<T>>(
         &self,
         subject: Subject,
@@ -119,15 +125,14 @@ impl<V: Vfs> Adapter<V> {
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
         runtime.spawn(async move {
-            match tokio::time::timeout(timeout, &mut work).await {
-                Ok(outcome) => finish(&subject, reply, outcome, ttl),
-                Err(_) => {
-                    let error = FsError::new(ErrorKind::TimedOut, "the servers took too long");
-                    finish(&subject, reply, Err(error), ttl);
-                    if let Err(error) = work.await {
-                        tracing::debug!("{}, given up before: {error}", subject.operation);
-                    }
-                }
+            let given_up = tokio::select! {
+                biased;
+                outcome = &mut work => return finish(&subject, reply, outcome, ttl),
+                error = impatience(subject.thread, timeout) => error,
+            };
+            finish(&subject, reply, Err(given_up), ttl);
+            if let Err(error) = work.await {
+                tracing::debug!("{}, given up before: {error}", subject.operation);
             }
         });
     }
@@ -149,7 +154,22 @@ fn finish<T, R: Answer<T>>(subject: &Subject, reply: R, outcome: Result<T>, ttl:
         Ok(done) => reply.answer(done, ttl),
         Err(error) => {
             report(subject.operation, subject.ino, &subject.name, &error);
-            reply.refuse(Errno::from_i32(error.kind().errno()), ttl);
+            reply.refuse(errno(&error), ttl);
+        }
+    }
+}
+
+/// Returns why a caller is not kept waiting any longer.
+async fn impatience(thread: u32, timeout: Duration) -> FsError {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return FsError::new(ErrorKind::TimedOut, "the servers took too long");
+        }
+        tokio::time::sleep(left.min(SIGNAL_PERIOD)).await;
+        if who::is_killed(thread) {
+            return FsError::new(ErrorKind::Interrupted, "the caller was killed");
         }
     }
 }

@@ -119,6 +119,13 @@ pub trait Notify: Send + Sync {
     fn attributes(&self, ino: Ino);
     /// Contents and attributes have changed.
     fn contents(&self, ino: Ino);
+    /// Whether something that it was told is not forgotten yet.
+    fn is_behind(&self) -> bool;
+    /// Attributes may have changed, and are forgotten when this returns, which is at once.
+    fn attributes_now(&self, ino: Ino);
+    /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
+    /// reads of the kernel that are under way.
+    fn contents_now(&self, ino: Ino);
 }
 
 /// A file system; clones share everything. Every call may come from any thread, at any time.

@@ -26,6 +26,16 @@ impl Mount {
         Self::start(command, &cluster.client_options(), options)
     }
 
+    /// Mounts the native file system.
+    pub(crate) fn native(cluster: &Cluster, options: &[&str]) -> Self {
+        Self::ours(cluster, &[&["--native"], options].concat())
+    }
+
+    /// The client's process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Mounts with the Python client, which needs fusepy.
     pub(crate) fn python(python: &Python, cluster: &Cluster, options: &[&str]) -> Self {
         Self::start(python.command("memory.py"), &cluster.client_options(), options)

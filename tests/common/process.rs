@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ const LIFETIME: Duration = Duration::from_secs(240);
 pub(crate) struct Process {
     name: String,
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     errors: PathBuf,
     watch: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -46,7 +47,12 @@ impl Process {
             }
         });
         let watch = Some(watch(pid_of(&child)));
+        let lines = Mutex::new(lines);
         Self { name: name.to_owned(), child, lines, errors, watch }
+    }
+
+    fn next_line(&mut self, limit: Duration) -> Result<String, RecvTimeoutError> {
+        self.lines.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(limit)
     }
 
     /// Waits for a line of standard output that begins with `prefix`, and gives the rest of it.
@@ -54,7 +60,7 @@ impl Process {
         let deadline = Instant::now() + SOON;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
+            match self.next_line(left) {
                 Ok(line) => {
                     if let Some(rest) = line.strip_prefix(prefix) {
                         return rest.to_owned();
@@ -71,12 +77,26 @@ impl Process {
         let deadline = Instant::now() + SOON;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
+            let line = self.next_line(left);
             lines.push(line.unwrap_or_else(|end| panic!("no \"{mark}\" in {lines:?}: {end}")));
             if lines.last().is_some_and(|line| line.contains(mark)) {
                 return lines;
             }
         }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A line of `/proc/PID/status`, such as that of `VmHWM`: its first number.
+    pub(crate) fn status_number(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
     /// What it wrote to standard error.

@@ -1,9 +1,66 @@
 #!/usr/bin/env bash
+# Runs fsx, which does random things to one file and knows what must be in it then: eight seeds,
+# two at a time, each on a mount of its own; and one seed whose file is now on one mount and now on
+# another: it is reached through a symbolic link that changes sides, and opened anew now and then.
+#
+#   HTFS_FSX_OPERATIONS  how many for each seed (100000)
+set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
-FSX=${FSX:-$tools/fsx}
+
+program=${FSX:-$tools/fsx}
+[[ -x $program ]] || die "there is no $program"
+operations=${HTFS_FSX_OPERATIONS:-100000}
+settings=$repository/tests/suites/fsx.toml
 start_cluster
-start_mount mnt
-for seed in ${SEEDS:-1}; do
-  "$FSX" -q -N ${OPS:-100000} -S $seed -f "${TOML:-$repository/tests/suites/fsx.toml}" -P "$work" "$work/mnt/f$seed" >"$work/fsx.out" 2>&1 || { tail -30 "$work/fsx.out"; die "seed $seed"; }
-  echo seed $seed $SECONDS
+start_mount a
+start_mount b
+passed=0 failed=0
+
+# name, seed, path, settings
+run() {
+    timeout 600 "$program" -q -N "$operations" -S "$2" -f "$4" -P "$work" "$3" \
+        >"$work/$1.out" 2>&1
+}
+
+# name, exit status
+judge() {
+    if (($2 == 0)); then
+        ((++passed))
+        say "$1: passed, at $SECONDS s"
+    else
+        ((++failed))
+        say "$1: FAILED, exit status $2"
+        tail -n 30 "$work/$1.out" >&2
+    fi
+}
+
+# Both mounts at once, each with a file of its own.
+for seed in 1 3 5 7; do
+    run "seed-$seed" "$seed" "$work/a/file-$seed" "$settings" &
+    first=$!
+    run "seed-$((seed + 1))" "$((seed + 1))" "$work/b/file-$((seed + 1))" "$settings" &
+    second=$!
+    wait "$first"
+    judge "seed-$seed" $?
+    wait "$second"
+    judge "seed-$((seed + 1))" $?
 done
+
+# Taking turns: close and open are what the mounts promise to each other, so there are more of them.
+sed 's/^close_open = .*/close_open = 4/' "$settings" >"$work/turns.toml"
+mkdir "$work/turns"
+ln -s "$work/a/shared" "$work/turns/file"
+run turns 9 "$work/turns/file" "$work/turns.toml" &
+runner=$!
+turns=0
+while kill -0 "$runner" 2>/dev/null; do
+    for side in b a; do
+        ln -s "$work/$side/shared" "$work/turns/next"
+        mv -T "$work/turns/next" "$work/turns/file"
+        ((++turns))
+        sleep 0.02
+    done
+done
+wait "$runner"
+judge turns $?
+finish "$passed" "$failed" "$operations operations each, $turns turns"

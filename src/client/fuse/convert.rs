@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use fuser::{
-    Config, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, MountOption, RenameFlags,
+    Config, Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, MountOption, RenameFlags,
     SessionACL, TimeOrNow,
 };
 
@@ -62,6 +62,14 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         | ErrorKind::Protocol
         | ErrorKind::ReadOnly
         | ErrorKind::Io => tracing::warn!("{operation} (inode {ino}) {name}: {error}"),
+    }
+}
+
+/// The errno of an error, for programs: what they know of a damaged disk, they are told of damage.
+pub(super) fn errno(error: &FsError) -> Errno {
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::Protocol => Errno::EIO,
+        kind => Errno::from_i32(kind.errno()),
     }
 }
 

@@ -81,7 +81,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
-        let (subject, name, who) = (at("lookup", parent, child), name(child), self.who(request, 0));
+        let (subject, name, who) =
+            (at(request, "lookup", parent, child), name(child), self.who(request, 0));
         let reply = LookupReply(reply);
         run!(self, subject, reply, vfs => vfs.lookup(ino(parent), name?, who));
     }
@@ -90,8 +91,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         self.vfs.forget(ino(number), count);
     }
 
-    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        run!(self, on("getattr", number), reply, vfs => vfs.getattr(ino(number)));
+    fn getattr(&self, request: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        run!(self, on(request, "getattr", number), reply, vfs => vfs.getattr(ino(number)));
     }
 
     fn setattr(
@@ -116,12 +117,12 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let (atime, mtime) = (set_time(atime), set_time(mtime));
         // Whether a handle gives the right to cut the file, the file system knows.
         let change = SetAttr { mode, uid, gid, size, atime, mtime, by_handle: false };
-        let (subject, who) = (on("setattr", number), self.who(request, 0));
+        let (subject, who) = (on(request, "setattr", number), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.setattr(ino(number), file, change, who));
     }
 
-    fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        run!(self, on("readlink", number), reply, vfs => vfs.readlink(ino(number)));
+    fn readlink(&self, request: &Request, number: INodeNo, reply: ReplyData) {
+        run!(self, on(request, "readlink", number), reply, vfs => vfs.readlink(ino(number)));
     }
 
     fn mknod(
@@ -134,7 +135,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let (subject, name) = (at("mknod", parent, child), name(child));
+        let (subject, name) = (at(request, "mknod", parent, child), name(child));
         let (who, mode_bits) = (self.who(request, umask), mode & PERMISSIONS);
         let kind = FileKind::from_mode(mode)
             .ok_or_else(|| FsError::new(ErrorKind::InvalidArgument, "no such kind of file"));
@@ -151,18 +152,20 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let (subject, name) = (at("mkdir", parent, child), name(child));
+        let (subject, name) = (at(request, "mkdir", parent, child), name(child));
         let (who, mode) = (self.who(request, umask), mode & PERMISSIONS);
         run!(self, subject, reply, vfs => vfs.mkdir(ino(parent), name?, mode, who));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
-        let (subject, name, who) = (at("unlink", parent, child), name(child), self.who(request, 0));
+        let (subject, name, who) =
+            (at(request, "unlink", parent, child), name(child), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.unlink(ino(parent), name?, who));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
-        let (subject, name, who) = (at("rmdir", parent, child), name(child), self.who(request, 0));
+        let (subject, name, who) =
+            (at(request, "rmdir", parent, child), name(child), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.rmdir(ino(parent), name?, who));
     }
 
@@ -175,7 +178,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEntry,
     ) {
         let (subject, name, who) =
-            (at("symlink", parent, child), name(child), self.who(request, 0));
+            (at(request, "symlink", parent, child), name(child), self.who(request, 0));
         let target = bytes(target.as_os_str());
         run!(self, subject, reply, vfs => vfs.symlink(ino(parent), name?, target, who));
     }
@@ -190,7 +193,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let (subject, who) = (at("rename", parent, child), self.who(request, 0));
+        let (subject, who) = (at(request, "rename", parent, child), self.who(request, 0));
         let (from, to, mode) = (name(child), name(new_child), rename_mode(flags));
         let (parent, new_parent) = (ino(parent), ino(new_parent));
         run!(self, subject, reply, vfs => {
@@ -207,13 +210,13 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEntry,
     ) {
         let (subject, name, who) =
-            (at("link", new_parent, child), name(child), self.who(request, 0));
+            (at(request, "link", new_parent, child), name(child), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.link(ino(number), ino(new_parent), name?, who));
     }
 
     fn open(&self, request: &Request, number: INodeNo, flags: fuser::OpenFlags, reply: ReplyOpen) {
         let (flags, who) = (OpenFlags(flags.0), self.who(request, 0));
-        run!(self, on("open", number), reply, vfs => vfs.open(ino(number), flags, who));
+        run!(self, on(request, "open", number), reply, vfs => vfs.open(ino(number), flags, who));
     }
 
     fn create(
@@ -226,7 +229,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (subject, name) = (at("create", parent, child), name(child));
+        let (subject, name) = (at(request, "create", parent, child), name(child));
         let (who, mode) = (self.who(request, umask), mode & PERMISSIONS);
         let flags = OpenFlags(flags);
         run!(self, subject, reply, vfs => vfs.create(ino(parent), name?, mode, flags, who));
@@ -234,7 +237,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         file: FileHandle,
         offset: u64,
@@ -243,7 +246,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        run!(self, on("read", number), reply, vfs => vfs.read(handle(file), offset, size));
+        run!(self, on(request, "read", number), reply, vfs => vfs.read(handle(file), offset, size));
     }
 
     fn write(
@@ -264,29 +267,36 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let (data, who) = (Bytes::copy_from_slice(data), self.who(request, 0));
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let vfs = self.vfs.clone();
-        self.run(on("write", number), reply, async move {
+        self.run(on(request, "write", number), reply, async move {
             vfs.write(handle(file), offset, data, appends, who).await.map(|()| size)
         });
     }
 
     fn flush(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         file: FileHandle,
         owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        run!(self, on("close", number), reply, vfs => vfs.flush(handle(file), owner.0));
+        run!(self, on(request, "close", number), reply, vfs => vfs.flush(handle(file), owner.0));
     }
 
-    fn fsync(&self, _: &Request, number: INodeNo, file: FileHandle, _: bool, reply: ReplyEmpty) {
-        run!(self, on("fsync", number), reply, vfs => vfs.fsync(handle(file)));
+    fn fsync(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        file: FileHandle,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        run!(self, on(request, "fsync", number), reply, vfs => vfs.fsync(handle(file)));
     }
 
     fn release(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         file: FileHandle,
         _: fuser::OpenFlags,
@@ -295,12 +305,12 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEmpty,
     ) {
         let owner = owner.map(|owner| owner.0);
-        run!(self, on("release", number), reply, vfs => vfs.release(handle(file), owner));
+        run!(self, on(request, "release", number), reply, vfs => vfs.release(handle(file), owner));
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _: fuser::OpenFlags, reply: ReplyOpen) {
         let who = self.who(request, 0);
-        run!(self, on("opendir", number), reply, vfs => vfs.opendir(ino(number), who));
+        run!(self, on(request, "opendir", number), reply, vfs => vfs.opendir(ino(number), who));
     }
 
     fn readdir(
@@ -313,7 +323,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (ino, after) = (ino(number), Cookie(offset));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
-        self.run(on("readdir", number), reply, async move {
+        self.run(on(request, "readdir", number), reply, async move {
             let listing = vfs.readdir(handle(directory), after, false, who).await?;
             Ok(Page { ino, after, listing })
         });
@@ -329,7 +339,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (ino, after) = (ino(number), Cookie(offset));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
-        self.run(on("readdirplus", number), reply, async move {
+        self.run(on(request, "readdirplus", number), reply, async move {
             let listing = vfs.readdir(handle(directory), after, true, who).await?;
             Ok((vfs.getattr(ino).await?, Page { ino, after, listing }))
         });
@@ -347,12 +357,19 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply.ok();
     }
 
-    fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        run!(self, on("fsyncdir", number), reply, vfs => vfs.fsyncdir(ino(number)));
+    fn fsyncdir(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        run!(self, on(request, "fsyncdir", number), reply, vfs => vfs.fsyncdir(ino(number)));
     }
 
-    fn statfs(&self, _: &Request, number: INodeNo, reply: ReplyStatfs) {
-        run!(self, on("statfs", number), reply, vfs => vfs.statfs());
+    fn statfs(&self, request: &Request, number: INodeNo, reply: ReplyStatfs) {
+        run!(self, on(request, "statfs", number), reply, vfs => vfs.statfs());
     }
 
     fn setxattr(
@@ -365,7 +382,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let (subject, name) = (at("setxattr", number, attribute), bytes(attribute));
+        let (subject, name) = (at(request, "setxattr", number, attribute), bytes(attribute));
         let (value, mode) = (Bytes::copy_from_slice(value), xattr_mode(flags));
         let who = self.who(request, 0);
         run!(self, subject, reply, vfs => vfs.setxattr(ino(number), name, value, mode?, who));
@@ -379,7 +396,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         size: u32,
         reply: ReplyXattr,
     ) {
-        let (subject, name) = (at("getxattr", number, attribute), bytes(attribute));
+        let (subject, name) = (at(request, "getxattr", number, attribute), bytes(attribute));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
         self.run(subject, reply, async move {
             Ok(Bounded { room: size, answer: vfs.getxattr(ino(number), name, who).await? })
@@ -388,7 +405,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
 
     fn listxattr(&self, request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
-        self.run(on("listxattr", number), reply, async move {
+        self.run(on(request, "listxattr", number), reply, async move {
             let names = vfs.listxattr(ino(number), who).await?;
             let answer = names.iter().flat_map(|name| name.iter().copied().chain([0])).collect();
             Ok(Bounded { room: size, answer })
@@ -402,14 +419,14 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         attribute: &OsStr,
         reply: ReplyEmpty,
     ) {
-        let (subject, name) = (at("removexattr", number, attribute), bytes(attribute));
+        let (subject, name) = (at(request, "removexattr", number, attribute), bytes(attribute));
         let who = self.who(request, 0);
         run!(self, subject, reply, vfs => vfs.removexattr(ino(number), name, who));
     }
 
     fn getlk(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         _: FileHandle,
         owner: LockOwner,
@@ -420,7 +437,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyLock,
     ) {
         let lock = lock(owner.0, (start, end), kind, pid);
-        run!(self, on("getlk", number), reply, vfs => vfs.getlk(ino(number), lock?));
+        run!(self, on(request, "getlk", number), reply, vfs => vfs.getlk(ino(number), lock?));
     }
 
     fn setlk(
@@ -438,7 +455,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (lock, thread) = (lock(owner.0, (start, end), kind, pid), request.pid());
         let vfs = self.vfs.clone();
-        self.run_patiently(on("setlk", number), reply, async move {
+        self.run_patiently(on(request, "setlk", number), reply, async move {
             vfs.setlk(ino(number), lock?, waits, || who::has_signal(thread)).await
         });
     }
@@ -453,13 +470,13 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let (subject, who) = (on("fallocate", number), self.who(request, 0));
+        let (subject, who) = (on(request, "fallocate", number), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.fallocate(handle(file), offset, length, mode, who));
     }
 
     fn lseek(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         file: FileHandle,
         offset: i64,
@@ -472,7 +489,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
             _ => return reply.error(Errno::EINVAL),
         };
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        run!(self, on("lseek", number), reply, vfs => vfs.seek(handle(file), offset, target));
+        run!(self, on(request, "lseek", number), reply, vfs => vfs.seek(handle(file), offset, target));
     }
 
     fn copy_file_range(
@@ -490,7 +507,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (from, to) = ((handle(source), source_at), (handle(target), target_at));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
-        self.run(on("copy_file_range", number), reply, async move {
+        self.run(on(request, "copy_file_range", number), reply, async move {
             let copied = vfs.copy_file_range(from, to, length, who).await?;
             // One call copies within a chunk, so the count fits.
             Ok(u32::try_from(copied).unwrap_or(u32::MAX))

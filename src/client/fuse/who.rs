@@ -28,6 +28,17 @@ pub(super) fn has_signal(thread: u32) -> bool {
     pending & !mask("SigBlk:").unwrap_or(0) != 0
 }
 
+/// Whether a thread is about to end by a signal, or has ended. Whatever the deadly signal was, the
+/// kernel gives `SIGKILL` to every thread then. Requests of the kernel's own have no thread (0).
+pub(super) fn is_killed(thread: u32) -> bool {
+    if thread == 0 {
+        return false;
+    }
+    let Some(status) = status(thread) else { return true };
+    let pending = field(&status, "SigPnd:").and_then(|text| u64::from_str_radix(text, 16).ok());
+    pending.unwrap_or(0) & (1 << (libc::SIGKILL - 1)) != 0
+}
+
 fn status(thread: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{thread}/status")).ok()
 }

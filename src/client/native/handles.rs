@@ -49,12 +49,14 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(who.clone()),
             session,
         };
+        let known = self.cache.attr(ino);
         let fence = self.cache.fence();
         let asked = self.ask_in_session(call);
         let early = self.early_contents(ino, flags);
         let (opened, early) = tokio::join!(asked, early);
         let Packed(opened) = opened?;
         self.cache.renew_attr(&opened.attr, &fence);
+        self.correct_kernel(&opened.attr, known.as_ref());
         let (_, opened) = self.begin(opened, flags)?;
         if let Some((version, contents)) = early
             && let Some(inode) = self.inodes.get(ino)
@@ -65,6 +67,16 @@ impl<C: Cluster> NativeFs<C> {
             }
         }
         Ok(opened)
+    }
+
+    /// The kernel has no attributes in the answer to an open, and takes the size that it knows for
+    /// true: the news of another mount's write may still be on their way.
+    fn correct_kernel(&self, now: &Attr, known: Option<&Attr>) {
+        if let Some(notify) = self.notify.get()
+            && (known != Some(now) || notify.is_behind())
+        {
+            notify.attributes_now(now.ino);
+        }
     }
 
     /// The contents of a small file that is about to be read, with the version that they are of if

@@ -4,6 +4,7 @@
 //! locks of ranges here, and those of `flock` cover the whole file: they see each other, as they do
 //! on NFS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::data::Cluster;
@@ -107,14 +108,14 @@ impl<C: Cluster> NativeFs<C> {
 
     /// What others wrote under the lock counts from now on, whether or not its event has come.
     async fn see_others(&self, ino: Ino) -> Result<()> {
-        let Some(inode) = self.inodes.get(ino) else { return Ok(()) };
-        let before = inode.state().attr.data_version;
         let now = self.ask_attr(ino).await?.data_version;
-        if now != before {
-            self.cache.drop_pages(ino);
-            self.notify.get().inspect(|notify| notify.contents(ino));
+        if self.cache.swap_pages(ino, now) {
+            return Ok(());
         }
-        Ok(())
+        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
+        tokio::task::spawn_blocking(move || notify.contents_now(ino))
+            .await
+            .map_err(|error| super::given_up(&error))
     }
 
     /// Clears all locks that an owner has on a file.

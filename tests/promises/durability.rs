@@ -1,0 +1,143 @@
+//! What was acknowledged is there afterwards, and what was synced is on the disk.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::common::cluster::Cluster;
+use crate::common::mount::Mount;
+use crate::common::process::Process;
+use crate::common::{SOON, turn, wait_until};
+use crate::{cluster, mounts};
+
+fn contents_of(name: &str) -> String {
+    format!("this is {name}; ").repeat(1 + name.len() * 97 % 5000)
+}
+
+/// Writes files until it is over; answers the names of those that the mount took.
+fn write_until(
+    mount: &Mount,
+    writer: usize,
+    is_over: &AtomicBool,
+    taken: &AtomicUsize,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for number in 0.. {
+        if is_over.load(Ordering::Acquire) {
+            break;
+        }
+        let (name, dir) =
+            (format!("file-{writer}-{number}"), format!("dir-{writer}-{}", number / 8));
+        let write = || {
+            if !mount.path(&dir).exists() {
+                fs::create_dir(mount.path(&dir))?;
+            }
+            let mut file = File::create_new(mount.path(&format!("{dir}/{name}")))?;
+            file.write_all(contents_of(&name).as_bytes())?;
+            file.sync_all()
+        };
+        // What failed may or may not have happened: nothing was promised.
+        if write().is_ok() {
+            names.push(format!("{dir}/{name}"));
+            taken.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+    names
+}
+
+fn kill_servers(cluster: &mut Cluster, taken: &AtomicUsize) {
+    for round in 0..8 {
+        let goal = taken.load(Ordering::Acquire) + 5;
+        wait_until("files are written", SOON, || taken.load(Ordering::Acquire) >= goal);
+        match round % 4 {
+            0 => cluster.master.start_again(),
+            victim => cluster.chunks[victim - 1].start_again(),
+        }
+    }
+}
+
+#[test]
+fn promise_4_durable() {
+    let _turn = turn();
+    let mut cluster = cluster();
+    let [first, second] = mounts(&cluster);
+    let (is_over, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let names = thread::scope(|scope| {
+        let write = |mount, writer| {
+            let (is_over, taken) = (&is_over, &taken);
+            scope.spawn(move || write_until(mount, writer, is_over, taken))
+        };
+        let writers = [write(&first, 1), write(&second, 2)];
+        kill_servers(&mut cluster, &taken);
+        is_over.store(true, Ordering::Release);
+        writers.map(|writer| writer.join().unwrap()).concat()
+    });
+    drop((first, second));
+    cluster.master.start_again();
+    cluster.chunks.iter_mut().for_each(|chunk| chunk.start_again());
+    let [later] = mounts(&cluster);
+    for name in &names {
+        let found = fs::read_to_string(later.path(name));
+        let file_name = name.rsplit('/').next().unwrap();
+        assert!(found.is_ok_and(|found| found == contents_of(file_name)), "{name} is not there");
+    }
+}
+
+/// What a process asks of the disk.
+struct Trace {
+    strace: Child,
+    file: std::path::PathBuf,
+}
+
+impl Trace {
+    fn of(process: &Process, dir: &Path) -> Self {
+        let file = dir.join(format!("trace-{}", process.id()));
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,syncfs,sync_file_range", "-p"]);
+        strace.arg(process.id().to_string()).arg("-o").arg(&file).stdin(Stdio::null());
+        let strace = strace.spawn().expect("strace is installed");
+        let is_traced = || process.status_number("TracerPid:") != 0;
+        wait_until("strace has attached", SOON, is_traced);
+        Self { strace, file }
+    }
+
+    fn count(&self) -> usize {
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        text.lines().filter(|line| line.contains("sync(") || line.contains("syncfs(")).count()
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        drop(self.strace.kill());
+        drop(self.strace.wait());
+    }
+}
+
+#[test]
+fn promise_4_durable_reaches_the_disk() {
+    let _turn = turn();
+    let cluster = cluster();
+    let [mount] = mounts(&cluster);
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = File::create(mount.path("file")).unwrap();
+    file.write_all(&[7; 100_000]).unwrap();
+    file.sync_all().unwrap();
+    let servers = cluster.chunks.iter().chain([&cluster.master]);
+    let traces: Vec<Trace> = servers.map(|server| Trace::of(&server.process, dir.path())).collect();
+    let (master, chunks) = traces.split_last().unwrap();
+    let of_chunks = || chunks.iter().map(Trace::count).sum::<usize>();
+    for round in 0..3 {
+        // Servers also sync by themselves, so only a lower bound says something: after each fsync
+        // there is at least one more, in the file's chunk server and in the master.
+        let before = (master.count(), of_chunks());
+        file.write_all(&[round; 100_000]).unwrap();
+        file.sync_all().unwrap();
+        wait_until("the servers have synced", SOON, || {
+            master.count() > before.0 && of_chunks() > before.1
+        });
+    }
+}
