@@ -1,4 +1,4 @@
-//! From a request to its answer: a task on the runtime, with a deadline.
+//! From a request to its answer: at once, or in a task with a deadline.
 
 use std::future::Future;
 use std::sync::Arc;
