@@ -204,6 +204,9 @@ pub const WALKS_MAX: usize = 1024;
 /// Largest file of which the contents are fetched while it is opened, in bytes.
 pub const SMALL_FILE_SIZE_MAX: u64 = 64 << 10;
 
+/// How long opening a small file waits for them at most.
+pub const EARLY_CONTENTS_WAIT: Duration = Duration::from_millis(20);
+
 /// Names, present or absent, that a mount remembers.
 pub const ENTRIES_CACHED_MAX: usize = 131_072;
 

@@ -47,18 +47,20 @@ def main():
     if arguments.install:
         missing.update(install(names))
     tree = make_tree()
-    for turn in range(arguments.runs):
-        for name in names:
-            if name in missing:
-                continue
-            try:
-                results[name].append(measure(name, arguments, tree))
-            except (systems.Failed, subprocess.SubprocessError, OSError) as error:
-                missing[name] = str(error).strip().splitlines()[-1][:200]
-                print(f"{name}: {error}", file=sys.stderr)
-        print(f"run {turn + 1} of {arguments.runs} is done", file=sys.stderr)
-    shutil.rmtree(tree)
-    report(results, missing)
+    try:
+        for turn in range(arguments.runs):
+            for name in names:
+                if name in missing:
+                    continue
+                try:
+                    results[name].append(measure(name, arguments, tree))
+                except (systems.Failed, subprocess.SubprocessError, OSError) as error:
+                    missing[name] = str(error).strip().splitlines()[-1][:200]
+                    print(f"{name}: {error}", file=sys.stderr)
+            print(f"run {turn + 1} of {arguments.runs} is done", file=sys.stderr)
+    finally:
+        shutil.rmtree(tree)
+        report(results, missing)
 
 
 def parse():
@@ -130,12 +132,23 @@ def measure(name, arguments, tree):
         return json.loads(line)
     finally:
         system.stop()
+        remove(work)
+
+
+def remove(work):
+    """A server may take a moment to let go of its files."""
+    for _ in range(50):
         shutil.rmtree(work, ignore_errors=True)
+        if not os.path.exists(work):
+            return
+        time.sleep(0.1)
 
 
 def report(results, missing):
     """The table: medians, and in brackets half the distance from the lowest to the highest run."""
     there = [name for name, runs in results.items() if runs]
+    if not there:
+        print("nothing was measured")
     peers = [name for name in there if name != "htfs" and name not in LOCAL]
     rows = dict.fromkeys(row for name in there for run in results[name] for row in run if row != "label")
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)

@@ -2,7 +2,8 @@
 //!
 //! The way of a call: [`client`] encodes a [`Method`] with the codec in [`wire`] and sends it;
 //! [`server`] bounds and reads it; [`registry`] finds the handler by the method's name, decodes
-//! the parameters and answers with a value or a [`Fault`].
+//! the parameters and answers with a value or a [`Fault`]. [`shards`] keeps each connection, on both
+//! sides, on one thread.
 
 pub mod client;
 pub mod fault;

@@ -26,11 +26,6 @@ impl Mount {
         Self::start(command, &cluster.client_options(), options)
     }
 
-    /// Mounts the native file system.
-    pub(crate) fn native(cluster: &Cluster, options: &[&str]) -> Self {
-        Self::ours(cluster, &[&["--native"], options].concat())
-    }
-
     /// The client's process.
     pub(crate) fn process(&self) -> &Process {
         &self.process

@@ -35,7 +35,7 @@ fn promise_5_no_silent_damage() {
     file.write_all_at(&[contents[500_000] ^ 1], 500_000).unwrap();
 
     // A mount that has nothing of it in memory; and the one that wrote it, reading anew.
-    let other = Mount::native(&cluster, &[]);
+    let other = Mount::ours(&cluster, &[]);
     for mount in [&other, &mount] {
         let file = File::open(mount.path("file")).unwrap();
         let mut some = [0; 1000];
@@ -58,9 +58,9 @@ fn promise_5_no_silent_damage() {
 fn promise_6_never_hung() {
     let _turn = turn();
     let cluster = cluster();
-    let mount = Mount::native(&cluster, &["--timeout", "3"]);
+    let mount = Mount::ours(&cluster, &["--timeout", "3"]);
     fs::write(mount.path("file"), [7; 300_000]).unwrap();
-    let reader = Mount::native(&cluster, &["--timeout", "3"]);
+    let reader = Mount::ours(&cluster, &["--timeout", "3"]);
     let opened = File::open(reader.path("file")).unwrap();
 
     // Servers that hang, and keep their connections: every call ends with an error.
@@ -84,7 +84,7 @@ fn promise_6_never_hung() {
     });
 
     // A program that waits for a server that hangs can be killed, long before the time is over.
-    let patient = Mount::native(&cluster, &["--timeout", "200"]);
+    let patient = Mount::ours(&cluster, &["--timeout", "200"]);
     patient.path("file").metadata().unwrap();
     cluster.chunks.iter().for_each(|chunk| chunk.process.pause());
     let mut cat = Command::new("cat").arg(patient.path("file")).spawn().unwrap();

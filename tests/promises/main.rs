@@ -26,7 +26,7 @@ fn cluster() -> Cluster {
 
 /// So many mounts of a cluster, each a client of its own.
 fn mounts<const N: usize>(cluster: &Cluster) -> [Mount; N] {
-    std::array::from_fn(|_| Mount::native(cluster, &[]))
+    std::array::from_fn(|_| Mount::ours(cluster, &[]))
 }
 
 /// Runs a script in a directory; it ends at the first command that fails.

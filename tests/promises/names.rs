@@ -121,7 +121,7 @@ fn promise_2_close_to_open() {
 
     // Without the stream, what is cached is not used for long: the master hangs, and whoever looks
     // has to wait for it instead of being shown what was.
-    let [hurried] = [Mount::native(&cluster, &["--timeout", "1"])];
+    let [hurried] = [Mount::ours(&cluster, &["--timeout", "1"])];
     let looked_at = hurried.path("file");
     assert_eq!(looked_at.metadata().unwrap().len(), 5);
     cluster.master.process.pause();

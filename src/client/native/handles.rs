@@ -10,6 +10,7 @@ use super::fs::NativeFs;
 use super::inode::Inode;
 use crate::client::vfs::{Handle, OpenFlags, Opened, Pages};
 use crate::error::Result;
+use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{self, Create, Open, OpenMode};
 use crate::types::{Access, Attr, Credentials, FileKind, Ino, Name};
@@ -52,13 +53,15 @@ impl<C: Cluster> NativeFs<C> {
         let known = self.cache.attr(ino);
         let fence = self.cache.fence();
         let asked = self.ask_in_session(call);
+        // A chunk server that does not answer must not keep the file from being opened.
         let early = self.early_contents(ino, flags);
+        let early = tokio::time::timeout(limits::EARLY_CONTENTS_WAIT, early);
         let (opened, early) = tokio::join!(asked, early);
         let Packed(opened) = opened?;
         self.cache.renew_attr(&opened.attr, &fence);
         self.correct_kernel(&opened.attr, known.as_ref());
         let (_, opened) = self.begin(opened, flags)?;
-        if let Some((version, contents)) = early
+        if let Ok(Some((version, contents))) = early
             && let Some(inode) = self.inodes.get(ino)
         {
             let mut state = inode.state();
