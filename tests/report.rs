@@ -17,6 +17,30 @@ use htfs::proto::chunk::{List, Optional, Stat};
 
 const MEGABYTE: usize = 1 << 20;
 
+/// Makes two tests of one, for a function that takes the options of a mount: files are spread alike
+/// whether the bytes were native from the first or are taken over from what a client staged.
+macro_rules! in_both_ways {
+    ($($test:ident),*) => {$(
+        mod $test {
+            #[test]
+            fn native() {
+                super::$test(&[]);
+            }
+
+            #[test]
+            fn classic() {
+                super::$test(&["--classic"]);
+            }
+        }
+    )*};
+}
+
+in_both_ways!(
+    test_c_one_client_spreads_200_files_over_8_servers,
+    test_c_ten_clients_at_once_spread_200_files_over_8_servers,
+    nine_files_of_10_and_8_megabytes_make_10_4_and_4
+);
+
 /// How many files each chunk server holds, and how many bytes of them: asked of the chunk servers
 /// themselves, not of the master, whose sizes are only its account. No file has a second chunk.
 fn held(cluster: &Cluster) -> Vec<(usize, usize)> {
@@ -58,11 +82,10 @@ fn test_a_echo_ls_and_cat() {
     mount.unmount();
 }
 
-#[test]
-fn test_c_one_client_spreads_200_files_over_8_servers() {
+fn test_c_one_client_spreads_200_files_over_8_servers(options: &[&str]) {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mount = Mount::ours(&cluster, &[]);
+    let mount = Mount::ours(&cluster, options);
     let names: Vec<String> = (0..200).map(|number| format!("file{number}")).collect();
     for name in &names {
         fs::write(mount.path(name), "hello\n").expect("the mount takes a file");
@@ -70,11 +93,10 @@ fn test_c_one_client_spreads_200_files_over_8_servers() {
     assert_eq!(held(&cluster), [(25, 150); 8]);
 }
 
-#[test]
-fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
+fn test_c_ten_clients_at_once_spread_200_files_over_8_servers(options: &[&str]) {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 8);
-    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, &[])).collect();
+    let mounts: Vec<Mount> = (0..10).map(|_| Mount::ours(&cluster, options)).collect();
     let start = Barrier::new(mounts.len());
     thread::scope(|scope| {
         for (client, mount) in mounts.iter().enumerate() {
@@ -90,15 +112,14 @@ fn test_c_ten_clients_at_once_spread_200_files_over_8_servers() {
     });
     assert_eq!(held(&cluster), [(25, 150); 8]);
     // No client lost a name that another wrote into the same directory.
-    let another = Mount::ours(&cluster, &[]);
+    let another = Mount::ours(&cluster, options);
     assert_eq!(fs::read_dir(another.root()).expect("the root can be read").count(), 200);
 }
 
-#[test]
-fn nine_files_of_10_and_8_megabytes_make_10_4_and_4() {
+fn nine_files_of_10_and_8_megabytes_make_10_4_and_4(options: &[&str]) {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 3);
-    let mount = Mount::ours(&cluster, &[]);
+    let mount = Mount::ours(&cluster, options);
     fs::write(mount.path("large"), vec![7; 10 * MEGABYTE]).expect("the mount takes 10 MB");
     for number in 0..8 {
         let name = format!("small{number}");

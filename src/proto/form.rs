@@ -57,11 +57,17 @@ impl Form {
     #[must_use]
     pub fn read(value: &StoredValue, size: u64) -> Option<(Bytes, Self)> {
         let dialect = dialect_of(value)?;
-        let raw = of_size(&value.bytes, value.kind == ValueKind::String, size);
-        if let Some(contents) = raw {
-            return Some((contents, Self { dialect, layout: Layout::Raw }));
+        let is_whole = |bytes: &Bytes| bytes.len() as u64 == size;
+        let raw = Self { dialect, layout: Layout::Raw };
+        if is_whole(&value.bytes) {
+            return Some((value.bytes.clone(), raw));
         }
-        let unpickled = unwrap_pickle(value)?;
+        let latin1 = latin1_of(value);
+        if let Some(contents) = latin1.clone().filter(is_whole) {
+            return Some((contents, raw));
+        }
+        let pickled = latin1.unwrap_or_else(|| value.bytes.clone());
+        let unpickled = pickle::read(&pickled, limits::BODY_SIZE_MAX).ok()?;
         let is_text = matches!(unpickled, pickle::Value::Text(_));
         let contents = of_size(unpickled.as_bytes()?, is_text, size)?;
         Some((contents, Self { dialect, layout: Layout::Pickled }))
@@ -140,7 +146,9 @@ pub fn st_size(value: &StoredValue) -> u64 {
 /// text is bounded more narrowly.
 #[must_use]
 pub fn wrap_pickle(dialect: Dialect, value: &pickle::Value) -> StoredValue {
-    if dialect == Dialect::String {
+    // What is too long by itself need not be written to find that out.
+    let is_long = value.as_bytes().is_some_and(|bytes| bytes.len() > limits::STRING_SIZE_MAX);
+    if dialect == Dialect::String && !is_long {
         let text = pickle::write(value, Style::Ascii);
         if text.len() <= limits::STRING_SIZE_MAX {
             return StoredValue { kind: ValueKind::String, bytes: text.into() };
@@ -161,8 +169,11 @@ pub fn unwrap_pickle(value: &StoredValue) -> Option<pickle::Value> {
 
 /// The bytes of a pickle. Python sends those of protocol 0 as text by reading them as Latin-1.
 fn pickle_bytes(value: &StoredValue) -> Bytes {
-    let latin1 = (value.kind == ValueKind::String).then(|| to_latin1(&value.bytes)).flatten();
-    latin1.unwrap_or_else(|| value.bytes.clone())
+    latin1_of(value).unwrap_or_else(|| value.bytes.clone())
+}
+
+fn latin1_of(value: &StoredValue) -> Option<Bytes> {
+    (value.kind == ValueKind::String).then(|| to_latin1(&value.bytes)).flatten()
 }
 
 fn wrap_text(dialect: Dialect, bytes: Bytes) -> StoredValue {

@@ -16,7 +16,7 @@ use super::{SOON, wait_until};
 
 /// Longest life of a process. When it is over the process is killed, so that a test that waits for
 /// it, perhaps inside a file system, fails instead of hanging.
-const LIFETIME: Duration = Duration::from_secs(240);
+const LIFETIME: Duration = Duration::from_secs(600);
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Process {
