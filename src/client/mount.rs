@@ -112,7 +112,7 @@ impl Drop for Mounted {
 }
 
 /// Takes the mount out of the tree at once, also if it is in use.
-fn detach(mountpoint: &Path) -> Result<()> {
+pub(super) fn detach(mountpoint: &Path) -> Result<()> {
     match rustix::mount::unmount(mountpoint, UnmountFlags::DETACH) {
         Ok(()) => return Ok(()),
         // Somebody was faster.

@@ -15,8 +15,7 @@ mod listing;
 mod notify;
 mod who;
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use tokio::runtime::Handle as Runtime;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
+use crate::client::mount::detach;
 use crate::error::Result;
 use adapter::Adapter;
 use notify::KernelNotify;
@@ -50,6 +50,7 @@ pub struct Options {
 /// A mounted file system.
 pub struct Mounted {
     session: BackgroundSession,
+    mountpoint: PathBuf,
 }
 
 /// Mounts a file system.
@@ -76,7 +77,7 @@ pub fn mount<C: Cluster>(
     let adapter = Adapter::new(Arc::clone(fs), options.timeout, runtime);
     let session = Session::new(adapter, mountpoint, &config)?.spawn()?;
     fs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
-    Ok(Mounted { session })
+    Ok(Mounted { session, mountpoint: mountpoint.to_owned() })
 }
 
 impl Mounted {
@@ -86,12 +87,20 @@ impl Mounted {
         self.session.guard.is_finished()
     }
 
-    /// Unmounts. Files that are still open in it keep it alive, invisible, until they are closed or
-    /// the program ends.
+    /// Takes the mount out of the tree, at once. Files that are still open in it keep it alive,
+    /// invisible, until they are closed or the program ends.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn unmount(self) -> io::Result<()> {
-        self.session.umount_and_join()
+    pub fn unmount(&self) -> Result<()> {
+        detach(&self.mountpoint)
+    }
+
+    /// To be called before the program ends.
+    pub fn leave(self) {
+        if !self.is_over() {
+            // What it would do when it is dropped is done: unmounting. The kernel ends it with us.
+            std::mem::forget(self.session);
+        }
     }
 }

@@ -246,6 +246,13 @@ impl<C: Cluster> NativeFs<C> {
         Ok((listing.parent.unwrap_or(directory.ino), listing.entries.clone()))
     }
 
+    /// Those of the entries whose attributes are about to change by what was written here.
+    pub fn unsent(&self, entries: &[DirEntry]) -> Vec<Ino> {
+        let has_unsent =
+            |ino: &Ino| self.inodes.get(*ino).is_some_and(|inode| inode.state().is_dirty());
+        entries.iter().map(|entry| entry.ino).filter(has_unsent).collect()
+    }
+
     async fn next_page(
         &self,
         ino: Ino,
@@ -269,9 +276,9 @@ impl<C: Cluster> NativeFs<C> {
             if let Some(attr) = &entry.attr {
                 self.cache.put_found_attr(attr, fence);
             }
-            let is_dirty = self.inodes.get(entry.ino).is_some_and(|inode| inode.state().is_dirty());
-            if is_dirty && entry.attr.is_some() {
-                entry.attr = Some(self.getattr(entry.ino).await?);
+            // A listing does not wait for chunk servers, so the times may be older than the bytes.
+            if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
+                attr.size = attr.size.max(inode.state().size());
             }
         }
         *listing = Listing {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 
 use super::fs::NativeFs;
@@ -109,14 +109,21 @@ impl Running {
     pub async fn stop(self) -> Result<()> {
         let limit = limits::STORE_ON_STOP_TIMEOUT;
         let stored = tokio::time::timeout(limit, self.fs.store_all()).await;
-        self.shutdown.cancel();
-        tokio::time::timeout(limit, self.fs.detach()).await.ok();
-        let mounted = self.mounted;
-        let unmounting = tokio::task::spawn_blocking(move || mounted.unmount());
-        // Files that are still open in it end with this process.
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(limit, unmounting).await {
-            tracing::warn!("unmounting: {error}");
+        // Whatever the servers do, the mount is gone before they are told.
+        if let Err(error) = block_in_place(|| self.mounted.unmount()) {
+            tracing::error!("it stays mounted: {error}");
         }
+        self.shutdown.cancel();
+        let parting = async {
+            self.fs.detach().await;
+            while !self.mounted.is_over() {
+                tokio::time::sleep(ENDED_PERIOD).await;
+            }
+        };
+        if tokio::time::timeout(limit / 2, parting).await.is_err() {
+            tracing::warn!("programs still have files open, or the master does not answer");
+        }
+        self.mounted.leave();
         self.follower.await.ok();
         stored.unwrap_or_else(|_| {
             let message = format!("what was written could not be sent within {limit:?}");

@@ -412,11 +412,12 @@ impl<C: Cluster> Filesystem for Adapter<C> {
         let work = |fs: Arc<NativeFs<C>>| async move {
             let page = fs.readdir(handle(directory), Cookie(offset), true, &who).await?;
             let here = fs.getattr(ino).await?;
-            Ok((here, page))
+            let unsent = fs.unsent(&page.1);
+            Ok((here, page, unsent))
         };
         self.answer(request.pid(), "readdirplus", work, move |outcome| match outcome {
-            Ok((here, page)) => {
-                listing::fill_plus(&mut reply, &here, Cookie(offset), &page);
+            Ok((here, page, unsent)) => {
+                listing::fill_plus(&mut reply, &here, Cookie(offset), &page, &unsent);
                 reply.ok();
             }
             Err(errno) => reply.error(errno),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use fuser::{FileType, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
@@ -35,12 +36,14 @@ pub(super) fn fill(reply: &mut ReplyDirectory, here: Ino, after: Cookie, (parent
     }
 }
 
-/// As [`fill`], with attributes: each entry is a lookup of the kernel's.
+/// As [`fill`], with attributes: each entry is a lookup of the kernel's. It asks again for those
+/// that are `unsent`.
 pub(super) fn fill_plus(
     reply: &mut ReplyDirectoryPlus,
     here: &Attr,
     after: Cookie,
     (parent, entries): &Page,
+    unsent: &[Ino],
 ) {
     for (cookie, ino, name) in dots(here.ino, *parent, after) {
         // The kernel takes only number and kind of these two (`fuse_direntplus_link`).
@@ -55,7 +58,8 @@ pub(super) fn fill_plus(
         let name = OsStr::from_bytes(entry.name.as_bytes());
         let (ino, generation) = (INodeNo(entry.ino.0), convert::generation(attr));
         let kernel_attr = convert::attr(attr);
-        if reply.add(ino, entry.cookie.0, name, &KERNEL_TTL, &kernel_attr, generation) {
+        let ttl = if unsent.contains(&entry.ino) { Duration::ZERO } else { KERNEL_TTL };
+        if reply.add(ino, entry.cookie.0, name, &ttl, &kernel_attr, generation) {
             return;
         }
     }
