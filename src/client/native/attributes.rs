@@ -67,11 +67,9 @@ impl<C: Cluster> NativeFs<C> {
         mut change: SetAttr,
         who: &Credentials,
     ) -> Result<Attr> {
-        if let Some(handle) = handle {
-            if let Ok(file) = self.inodes.file(handle) {
-                self.check_locks(&file)?;
-                change.by_handle = file.access.includes(Access::WRITE);
-            }
+        if let Some(file) = handle.and_then(|handle| self.inodes.file(handle).ok()) {
+            self.check_locks(&file)?;
+            change.by_handle = file.access.includes(Access::WRITE);
         }
         let new_size = change.size;
         let call = |session| {
