@@ -98,6 +98,8 @@ pub struct Listing {
     pub parent: Ino,
     /// Entries in the order of their cookies; none at the end of the directory.
     pub entries: Vec<DirEntry>,
+    /// Those whose attributes are about to change, by what was written here and not yet sent.
+    pub unsent: Vec<Ino>,
 }
 
 /// What the kernel may do by itself, and what it leaves to the file system.

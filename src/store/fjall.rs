@@ -304,7 +304,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::Store;
-    use crate::store::Table;
+    use crate::store::{Table, Txn};
 
     const T: Table = Table("t");
 
@@ -315,12 +315,11 @@ mod tests {
         assert!(store.is_dirty(), "nobody knows what the last process synced");
         store.sync().unwrap();
         assert!(!store.is_dirty());
-        store
-            .write(|txn| {
-                txn.put(T, b"k", b"v");
-                Ok(())
-            })
-            .unwrap();
+        let put = |txn: &mut dyn Txn| {
+            txn.put(T, b"k", b"v");
+            Ok(())
+        };
+        store.write(put).unwrap();
         assert!(store.is_dirty());
         drop(store);
         assert!(Store::open(dir.path(), &[T]).unwrap().is_dirty());

@@ -25,13 +25,13 @@ const READ_WRITE: OpenFlags = OpenFlags(libc::O_RDWR);
 
 /// A mount that renews its session only if a test runs it.
 async fn mount(master: &Master, name: &str) -> Mount {
-    let trust = Trust::load(&keys().certificate).unwrap();
+    let trust = Trust::load(&keys().certificate).expect("openssl-gen.sh makes good keys");
     let remote = Remote::new(RpcClient::new(trust, SOON), master.running.url());
-    NativeFs::attach(remote, name).await.unwrap()
+    NativeFs::attach(remote, name).await.expect("the master takes sessions")
 }
 
 async fn open(mount: &Mount, ino: Ino) -> Handle {
-    mount.open(ino, READ_WRITE, &ROOT).await.unwrap().handle
+    mount.open(ino, READ_WRITE, &ROOT).await.expect("it can be opened").handle
 }
 
 fn exclusive(owner: u64) -> Lock {

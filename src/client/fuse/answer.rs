@@ -151,7 +151,8 @@ fn fill(mut reply: ReplyDirectory, page: &Page) {
     reply.ok();
 }
 
-/// As [`fill`], with attributes: each entry is a lookup of the kernel's.
+/// As [`fill`], with attributes: each entry is a lookup of the kernel's. It asks again for those
+/// that are about to change.
 fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, ttl: Duration) {
     let mut is_full = false;
     for (cookie, ino, name) in page.dots() {
@@ -162,6 +163,8 @@ fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, ttl: Durat
     }
     for entry in &page.listing.entries {
         let Some(attr) = &entry.attr else { continue };
+        let is_settled = !page.listing.unsent.contains(&entry.ino);
+        let ttl = if is_settled { ttl } else { Duration::ZERO };
         let name = OsStr::from_bytes(entry.name.as_bytes());
         let (ino, found) = (INodeNo(entry.ino.0), file_attr(attr));
         is_full = is_full || reply.add(ino, entry.cookie.0, name, &ttl, &found, generation(attr));

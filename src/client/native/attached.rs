@@ -66,7 +66,7 @@ impl Attached {
     /// Ends the session, as far as the master is quick about it: locks and open files are free.
     pub async fn detach(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(limits::STORE_ON_STOP_TIMEOUT, self.fs.detach()).await.ok();
+        tokio::time::timeout(limits::STORE_ON_STOP_TIMEOUT / 2, self.fs.detach()).await.ok();
         self.follower.await.ok();
     }
 }

@@ -67,7 +67,7 @@ impl<C: Cluster> NativeFs<C> {
         mut change: SetAttr,
         who: &Credentials,
     ) -> Result<Attr> {
-        if let Some(Ok(file)) = handle.map(|handle| self.inodes.file(handle)) {
+        if let Some(file) = handle.and_then(|handle| self.inodes.file(handle).ok()) {
             self.check_locks(&file)?;
             change.by_handle = file.access.includes(Access::WRITE);
         }

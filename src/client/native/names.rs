@@ -13,7 +13,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{
     Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
-use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode};
+use crate::types::{Attr, Cookie, Credentials, DirEntry, Ino, Name, RenameMode};
 
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of what a name stands for.
@@ -312,16 +312,23 @@ impl<C: Cluster> NativeFs<C> {
             !is_start && page.after <= after && (page.has_attributes || !with_attributes);
         match (position, page.parent) {
             (Some(position), Some(parent)) if is_known => {
-                return Ok(Listing { parent, entries: page.entries[position..].to_vec() });
+                return Ok(self.listing(parent, page.entries[position..].to_vec()));
             }
             (None, Some(parent)) if is_known && page.is_last => {
-                return Ok(Listing { parent, entries: Vec::new() });
+                return Ok(self.listing(parent, Vec::new()));
             }
             _ => {}
         }
         self.next_page(directory.ino, &mut page, after, with_attributes, who).await?;
         let parent = page.parent.unwrap_or(directory.ino);
-        Ok(Listing { parent, entries: page.entries.clone() })
+        Ok(self.listing(parent, page.entries.clone()))
+    }
+
+    fn listing(&self, parent: Ino, entries: Vec<DirEntry>) -> Listing {
+        let is_unsent =
+            |ino: &Ino| self.inodes.get(*ino).is_some_and(|inode| inode.state().is_dirty());
+        let unsent = entries.iter().map(|entry| entry.ino).filter(is_unsent).collect();
+        Listing { parent, entries, unsent }
     }
 
     async fn next_page(
@@ -337,9 +344,9 @@ impl<C: Cluster> NativeFs<C> {
             .fetch_page(ino, (after_page, until), limits::LISTING_PAGE, with_attributes, who)
             .await?;
         for entry in &mut page.entries {
-            let is_dirty = self.inodes.get(entry.ino).is_some_and(|inode| inode.state().is_dirty());
-            if is_dirty && entry.attr.is_some() {
-                entry.attr = Some(self.getattr(entry.ino).await?);
+            // A listing does not wait for chunk servers, so the times may be older than the bytes.
+            if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
+                attr.size = attr.size.max(inode.state().size());
             }
         }
         *last = LastPage {

@@ -159,7 +159,7 @@ impl<C: Calls> Vfs for Memory<C> {
         let first = entries.partition_point(|entry| entry.cookie <= after);
         let parent = path.parent().and_then(|parent| self.shared.inodes.find(&parent));
         let parent = parent.unwrap_or(directory.ino);
-        Ok(Listing { parent, entries: entries[first..].to_vec() })
+        Ok(Listing { parent, entries: entries[first..].to_vec(), unsent: Vec::new() })
     }
 
     fn releasedir(&self, handle: Handle) {
