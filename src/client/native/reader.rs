@@ -15,7 +15,7 @@ use super::clean::block_of;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::{Inode, may_be_old};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits;
 use crate::proto::Packed;
@@ -95,16 +95,11 @@ impl<C: Cluster> NativeFs<C> {
             }
             state.epoch
         };
-        // Whoever reads in order gets whole blocks, so that the next read finds its bytes here.
-        let (from, fetched) = match window {
-            0 => (offset, self.fetch(inode, offset, length).await?),
-            _ => {
-                let from = block_of(offset) * limits::READ_BLOCK_SIZE;
-                let to = (block_of(offset + length - 1) + 1) * limits::READ_BLOCK_SIZE;
-                // What a block does not have are zeros; nobody needs to send them.
-                let to = to.min(inode.state().attr.size.max(offset + length));
-                (from, self.fetch(inode, from, to - from).await?)
-            }
+        let block = self.fetch_blocks(inode, offset, length, window).await?;
+        let is_block = block.is_some();
+        let (from, fetched) = match block {
+            Some(block) => block,
+            None => (offset, self.fetch(inode, offset, length).await?),
         };
         let mut state = inode.state();
         if state.epoch != epoch {
@@ -112,12 +107,36 @@ impl<C: Cluster> NativeFs<C> {
         }
         super::copy_overlap((from, &fetched), (offset, &mut buffer));
         state.overlay(offset, &mut buffer);
-        if window > 0 {
+        if is_block {
             state.clean.insert(from, fetched);
         }
         drop(state);
         self.read_ahead(inode, offset + length, window);
         Ok(Some(buffer.freeze()))
+    }
+
+    /// The blocks that a range is in, and where they begin, for whoever reads in order: the next read
+    /// finds its bytes here. `None` for others, and if something is wrong with the blocks: that is
+    /// no reason to keep a part from a reader that is right.
+    async fn fetch_blocks(
+        self: &Arc<Self>,
+        inode: &Arc<Inode>,
+        offset: u64,
+        length: u64,
+        window: u64,
+    ) -> Result<Option<(u64, Bytes)>> {
+        if window == 0 {
+            return Ok(None);
+        }
+        let from = block_of(offset) * limits::READ_BLOCK_SIZE;
+        let to = (block_of(offset + length - 1) + 1) * limits::READ_BLOCK_SIZE;
+        // What a block does not have are zeros; nobody needs to send them.
+        let to = to.min(inode.state().attr.size.max(offset + length));
+        match self.fetch(inode, from, to - from).await {
+            Ok(bytes) => Ok(Some((from, bytes))),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for a block that is on its way, if the range begins or ends in one.
