@@ -188,12 +188,19 @@ pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time between two attempts of a chunk server to reach the master.
 pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Age from which a mount uses nothing cached that the master's event stream does not vouch for.
+/// Age at which nobody sees a cached name or attribute any more that the master's event stream does
+/// not vouch for.
 pub const CACHE_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// The mount's share of it: age from which it uses nothing cached.
+pub const MOUNT_CACHE_AGE: Duration = Duration::from_millis(600);
+
+/// The kernel's share: how long it uses what the mount has told it.
+pub const KERNEL_CACHE_AGE: Duration = Duration::from_millis(400);
 
 /// How long one question for events waits at the master. A mount hears of its master at least this
 /// often, so its caches stay valid.
-pub const EVENTS_WAIT: Duration = Duration::from_millis(600);
+pub const EVENTS_WAIT: Duration = Duration::from_millis(400);
 
 /// Inodes whose attributes a mount remembers.
 pub const INODES_CACHED_MAX: usize = 65_536;
@@ -261,7 +268,9 @@ pub const LISTING_PAGE: u32 = 2048;
 pub const HANDLES_MAX: usize = 1 << 20;
 
 const _: () = {
-    assert!(EVENTS_WAIT.as_millis() < CACHE_AGE_MAX.as_millis());
+    assert!(EVENTS_WAIT.as_millis() < MOUNT_CACHE_AGE.as_millis());
+    let cache_age_ms = MOUNT_CACHE_AGE.as_millis() + KERNEL_CACHE_AGE.as_millis();
+    assert!(cache_age_ms <= CACHE_AGE_MAX.as_millis());
     assert!(WRITE_CALL_SIZE_MAX as u64 <= FLUSH_SIZE);
     assert!(FLUSH_SIZE < DIRTY_MAX);
     assert!(CLEAN_MAX <= CLEAN_TOTAL_RANGE.0);

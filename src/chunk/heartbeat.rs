@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunk::native::NativeStore;
@@ -16,6 +15,7 @@ use crate::limits;
 use crate::proto::Packed;
 use crate::proto::cluster::{Heartbeat, Report};
 use crate::rpc::{CallError, Fault, Method, RpcClient};
+use crate::store::in_background;
 use crate::types::{ChunkKey, ServerUrl, Space};
 
 /// The chunks that heartbeats are about. The methods may wait for the disk.
@@ -173,8 +173,7 @@ impl Heart {
         work: impl FnOnce(&dyn Holdings) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let holdings = Arc::clone(&self.holdings);
-        let done = spawn_blocking(move || work(&*holdings)).await;
-        done.map_err(std::io::Error::from)?
+        in_background(move || work(&*holdings)).await
     }
 }
 

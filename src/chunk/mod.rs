@@ -30,7 +30,7 @@ use crate::listen::Listen;
 use crate::rpc::RpcClient;
 use crate::rpc::server;
 use crate::rpc::tls::{Identity, TlsError, Trust};
-use crate::store::{DataDir, sync_periodically};
+use crate::store::{DataDir, sweep_periodically, sync_periodically};
 use crate::types::ServerUrl;
 
 use contents::Contents;
@@ -153,7 +153,9 @@ pub async fn start(config: Config) -> Result<Running> {
     gateway::register(&mut registry, &gateway);
     let registry = Arc::new(registry);
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
-    tasks.spawn(service::sweep(Arc::clone(&contents), config.sweep_period, shutdown.clone()));
+    let own = Arc::clone(&contents);
+    let step = move || own.sweep(clock::now());
+    tasks.spawn(sweep_periodically(step, config.sweep_period, shutdown.clone()));
     let to_sync = Arc::clone(&contents);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     tasks.spawn(native::tend(Arc::clone(&chunks), shutdown.clone()));

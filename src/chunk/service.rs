@@ -4,10 +4,8 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::block_in_place;
-use tokio_util::sync::CancellationToken;
 
 use crate::chunk::contents::Contents;
 use crate::chunk::index::Stored;
@@ -17,8 +15,8 @@ use crate::proto::classic::{Get, PrintContent, Put, ReadFile, WriteFile};
 use crate::proto::server::{Replace, Replaced, SyncChunk};
 use crate::proto::values::Done;
 use crate::rpc::Registry;
-use crate::store::DataDir;
 use crate::store::print::print_line;
+use crate::store::{DataDir, in_background};
 use crate::types::Key;
 
 /// All methods of a chunk server with these contents.
@@ -52,7 +50,7 @@ fn add_table(registry: &mut Registry, contents: &Arc<Contents>) {
     let own = Arc::clone(contents);
     registry.add(move |_: SyncChunk, _| {
         let own = Arc::clone(&own);
-        async move { in_background(move || own.sync()).await }
+        async move { in_background(move || own.sync()).await.map(|()| Done) }
     });
 }
 
@@ -61,20 +59,24 @@ fn add_files(registry: &mut Registry, dir: &Arc<DataDir>, contents: &Arc<Content
     registry.add(move |call: ReadFile, _| {
         let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
         async move {
-            in_background(move || own.load(&path?).map_err(|error| error.context(name))).await
+            in_background(move || own.load(&path?).map_err(|error| error.context(name)))
+                .await
+                .map(|()| Done)
         }
     });
     let (own, place) = (Arc::clone(contents), Arc::clone(dir));
     registry.add(move |call: WriteFile, _| {
         let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
         async move {
-            in_background(move || own.write_dump(&path?).map_err(|error| error.context(name))).await
+            in_background(move || own.write_dump(&path?).map_err(|error| error.context(name)))
+                .await
+                .map(|()| Done)
         }
     });
     let own = Arc::clone(contents);
     registry.add(move |_: PrintContent, _| {
         let own = Arc::clone(&own);
-        async move { in_background(move || print_content(&own)).await }
+        async move { in_background(move || print_content(&own)).await.map(|()| Done) }
     });
 }
 
@@ -90,33 +92,6 @@ fn print_content(contents: &Contents) -> Result<()> {
             match value {
                 Ok(value) => print_line(&mut out, key, value, *expires, clock::now())?,
                 Err(error) => writeln!(out, "{key} cannot be read: {error}")?,
-            }
-        }
-    }
-}
-
-/// Runs long work of the disk on a thread of its own.
-async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Done> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(std::io::Error::from)?.map(|()| Done)
-}
-
-/// Drops expired entries from time to time, until `shutdown`.
-pub async fn sweep(contents: Arc<Contents>, period: Duration, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
-        }
-        loop {
-            let swept = block_in_place(|| contents.sweep(clock::now()));
-            match swept {
-                Ok(true) if !shutdown.is_cancelled() => tokio::task::yield_now().await,
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!("the sweep for expired entries stopped: {error}");
-                    break;
-                }
             }
         }
     }

@@ -30,12 +30,13 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::listen::Listen;
 use crate::rpc::tls::{Identity, TlsError, Trust};
 use crate::rpc::{RpcClient, server};
-use crate::store::{DataDir, Store, sync_periodically};
+use crate::store::{DataDir, Store, sweep_periodically, sync_periodically};
 
 use fs::FileSystem;
 use gateway::Gateway;
@@ -139,7 +140,8 @@ pub async fn start(config: Config) -> Result<Running> {
     tasks.spawn(gateway::tend(gateway, config.sweep_period, shutdown.clone()));
     tasks.spawn(server::serve(listeners, identity, Arc::new(registry), shutdown.clone()));
     tasks.spawn(fs::reap_periodically(files, shutdown.clone()));
-    tasks.spawn(service::sweep(master, config.sweep_period, shutdown.clone()));
+    let step = move || master.state().sweep(clock::now());
+    tasks.spawn(sweep_periodically(step, config.sweep_period, shutdown.clone()));
     let to_sync = Arc::clone(&store);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     Ok(Running { url, shutdown, tasks, store })

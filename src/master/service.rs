@@ -5,10 +5,8 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::task::block_in_place;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::error::Result;
@@ -20,7 +18,7 @@ use crate::proto::server::{Join, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::Registry;
 use crate::store::print::print_line;
-use crate::store::{DataDir, Store};
+use crate::store::{DataDir, Store, in_background};
 
 /// The master behind its methods.
 pub struct Master {
@@ -63,7 +61,7 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |_: SyncMaster, _| {
             let store = Arc::clone(&master.store);
-            async move { in_background(move || store.sync()).await }
+            async move { in_background(move || store.sync()).await.map(|()| Done) }
         });
     }
 
@@ -97,17 +95,17 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: ReadFile, _| {
             let master = Arc::clone(&master);
-            async move { in_background(move || master.read_file(&call.file_name)).await }
+            async move { in_background(move || master.read_file(&call.file_name)).await.map(|()| Done) }
         });
         let master = Arc::clone(self);
         registry.add(move |call: WriteFile, _| {
             let master = Arc::clone(&master);
-            async move { in_background(move || master.write_file(&call.file_name)).await }
+            async move { in_background(move || master.write_file(&call.file_name)).await.map(|()| Done) }
         });
         let master = Arc::clone(self);
         registry.add(move |_: PrintContent, _| {
             let master = Arc::clone(&master);
-            async move { in_background(move || master.print_content()).await }
+            async move { in_background(move || master.print_content()).await.map(|()| Done) }
         });
     }
 
@@ -144,34 +142,6 @@ impl Master {
             for (key, stored) in &page {
                 let now = clock::now();
                 print_line(&mut out, key, &stored.value, stored.expires, now)?;
-            }
-        }
-    }
-}
-
-/// Runs long work of the disk on a thread of its own.
-async fn in_background(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Done> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(std::io::Error::from)?.map(|()| Done)
-}
-
-/// Drops expired entries from time to time, until `shutdown`.
-pub async fn sweep(master: Arc<Master>, period: Duration, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
-        }
-        // The lock is free between two rounds, for the calls that wait.
-        loop {
-            let swept = block_in_place(|| master.state().sweep(clock::now()));
-            match swept {
-                Ok(true) if !shutdown.is_cancelled() => tokio::task::yield_now().await,
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!("the sweep for expired entries stopped: {error}");
-                    break;
-                }
             }
         }
     }

@@ -5,8 +5,9 @@
 //! puts the homework's log and backup above the disk; [`table`] is the hash table with expiry,
 //! over any of them. [`dir`] is a server's data directory, [`file`] what is written there beside
 //! the store, [`dump`] the format of `write_file`, [`print`] the lines of
-//! `print_content`.
+//! `print_content`; [`background`] is the work beside the calls.
 
+pub mod background;
 mod changes;
 pub mod dir;
 pub mod dump;
@@ -18,6 +19,7 @@ pub mod print;
 pub mod table;
 pub mod txn;
 
+pub use background::{in_background, sweep_periodically, sync_periodically};
 pub use dir::DataDir;
 pub use fjall::{Snapshot, Store};
 pub use logged::Logged;
@@ -25,29 +27,5 @@ pub use memory::Memory;
 pub use table::{HashTable, Record};
 pub use txn::{ReadTxn, TABLE_END, Table, Txn};
 
-use tokio_util::sync::CancellationToken;
-
-use crate::error::{ErrorKind, Result};
-use crate::limits;
-
 /// Filters for the log: what the database below has to say while nothing is wrong.
 pub const QUIET: [&str; 2] = ["fjall=warn", "lsm_tree=warn"];
-
-/// Writes acknowledged updates through to the disk from time to time, until `shutdown`.
-pub async fn sync_periodically(
-    sync: impl Fn() -> Result<()> + Clone + Send + 'static,
-    shutdown: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(limits::SYNC_PERIOD) => {}
-        }
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(sync.clone()).await
-            && error.kind() == ErrorKind::ReadOnly
-        {
-            // The store has said why. Every later write and sync of a caller says it again.
-            return;
-        }
-    }
-}

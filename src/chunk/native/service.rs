@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::remote::RemoteSource;
 use super::{CopyFrom, NativeStore, StagedValues};
-use crate::error::{FsError, Result};
+use crate::error::Result;
 use crate::limits;
 use crate::proto::chunk::{
     Adopt, Allocate, Copy, Delete, Found, GetSpace, List, Listed, MakeCuts, Punch, Read, Seek,
@@ -15,6 +15,7 @@ use crate::proto::chunk::{
 };
 use crate::proto::values::Done;
 use crate::rpc::{Method, Registry, RpcClient};
+use crate::store::in_background;
 
 /// Offers all methods of the native contents. `staged` are the values that classic clients put, for
 /// `chunk.adopt`; `chunk.sync` covers them, too, so this has to come after their own methods.
@@ -145,14 +146,6 @@ pub async fn tend(store: Arc<NativeStore>, shutdown: CancellationToken) {
             report("syncing the chunks", in_background(move || own.sync_all()).await);
         }
     }
-}
-
-async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| FsError::from(std::io::Error::from(error)))?
 }
 
 fn report(what: &str, result: Result<()>) {

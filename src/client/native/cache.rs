@@ -1,7 +1,7 @@
 //! What the client remembers of names and attributes, and how long it may trust it.
 //!
 //! The master's event stream drops what others changed. While the stream is up, what is cached
-//! holds until it is dropped; when it is down, nothing older than [`limits::CACHE_AGE_MAX`] is
+//! holds until it is dropped; when it is down, nothing older than [`limits::MOUNT_CACHE_AGE`] is
 //! used. An answer that was under way while its subject changed is not kept: that is what
 //! [`Fence`] is for.
 
@@ -99,7 +99,7 @@ impl Cache {
 
     fn is_fresh(&self, since: Instant) -> bool {
         let heard = self.origin + Duration::from_millis(self.heard_ms.load(Ordering::Acquire));
-        since.max(heard).elapsed() < limits::CACHE_AGE_MAX
+        since.max(heard).elapsed() < limits::MOUNT_CACHE_AGE
     }
 
     pub(super) fn attr(&self, ino: Ino) -> Option<Attr> {

@@ -202,7 +202,7 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     /// Forgets all that is cached. The kernel's names and attributes end by themselves within
-    /// [`limits::CACHE_AGE_MAX`]; pages of open files do not.
+    /// [`limits::KERNEL_CACHE_AGE`]; pages of open files do not.
     fn drop_caches(&self) {
         self.cache.drop_all();
         for inode in self.inodes.all() {

@@ -16,7 +16,7 @@ use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr, Wh
 impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
     /// Names and attributes are never older than this, also if the mount cannot be told of changes.
     fn policy(&self) -> KernelPolicy {
-        KernelPolicy { cache_ttl: limits::CACHE_AGE_MAX, is_posix: true }
+        KernelPolicy { cache_ttl: limits::KERNEL_CACHE_AGE, is_posix: true }
     }
 
     fn notify_with(&self, notify: Arc<dyn Notify>) {
