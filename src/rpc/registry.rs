@@ -144,14 +144,12 @@ impl Registry {
         params: Vec<Value>,
         caller: Caller,
     ) -> Result<Value, Fault> {
-        let params = Params::new(params);
-        match &self.entry(name)?.handler {
-            Handler::Offered(answer) => answer(params, caller).await,
-            Handler::Introspection(answer) => answer(self, params),
+        match self.entry(name)?.handler {
             Handler::Multicall => {
-                let results = self.multicall(Multicall::from_params(params)?, caller).await?;
-                Ok(results.into_value())
+                let calls = Multicall::from_params(Params::new(params))?;
+                Ok(self.multicall(calls, caller).await?.into_value())
             }
+            _ => self.dispatch_part(name, params, caller).await,
         }
     }
 

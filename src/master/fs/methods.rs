@@ -18,33 +18,33 @@ impl FileSystem {
     }
 
     fn add_questions(self: &Arc<Self>, registry: &mut Registry) {
-        self.asks(registry, Self::lookup);
-        self.asks(registry, Self::getattr);
-        self.asks(registry, Self::access);
-        self.asks(registry, Self::readlink);
-        self.asks(registry, Self::readdir);
-        self.asks(registry, Self::getxattr);
-        self.asks(registry, Self::listxattr);
-        self.asks(registry, Self::layout);
-        self.asks(registry, Self::statfs);
+        self.quick(registry, Self::lookup);
+        self.quick(registry, Self::getattr);
+        self.quick(registry, Self::access);
+        self.quick(registry, Self::readlink);
+        self.quick(registry, Self::readdir);
+        self.quick(registry, Self::getxattr);
+        self.quick(registry, Self::listxattr);
+        self.quick(registry, Self::layout);
+        self.quick(registry, Self::statfs);
     }
 
     fn add_changes(self: &Arc<Self>, registry: &mut Registry) {
-        self.changes(registry, Self::mkdir);
-        self.changes(registry, Self::mknod);
-        self.changes(registry, Self::symlink);
-        self.changes(registry, Self::link);
-        self.changes(registry, Self::unlink);
-        self.changes(registry, Self::rmdir);
-        self.changes(registry, Self::rename);
-        self.changes(registry, Self::setattr);
-        self.changes(registry, Self::setxattr);
-        self.changes(registry, Self::removexattr);
-        self.changes(registry, Self::open);
-        self.changes(registry, Self::create);
-        self.changes(registry, Self::place);
-        self.changes(registry, Self::extend);
-        self.changes(registry, Self::append);
+        self.quick(registry, Self::mkdir);
+        self.quick(registry, Self::mknod);
+        self.quick(registry, Self::symlink);
+        self.quick(registry, Self::link);
+        self.quick(registry, Self::unlink);
+        self.quick(registry, Self::rmdir);
+        self.quick(registry, Self::rename);
+        self.quick(registry, Self::setattr);
+        self.quick(registry, Self::setxattr);
+        self.quick(registry, Self::removexattr);
+        self.quick(registry, Self::open);
+        self.quick(registry, Self::create);
+        self.quick(registry, Self::place);
+        self.quick(registry, Self::extend);
+        self.quick(registry, Self::append);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
     }
@@ -52,27 +52,17 @@ impl FileSystem {
     fn add_clients(self: &Arc<Self>, registry: &mut Registry) {
         self.may_wait(registry, Self::attach);
         self.may_wait(registry, Self::detach);
-        self.asks(registry, Self::renew);
-        self.asks(registry, Self::getlk);
+        self.quick(registry, Self::renew);
+        self.quick(registry, Self::getlk);
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).wait_events(call));
         self.waits(registry, Self::setlk);
     }
 
-    /// A method that reads: from memory, nearly always.
-    fn asks<M: Method>(
-        self: &Arc<Self>,
-        registry: &mut Registry,
-        handle: fn(&Self, M) -> Result<M::Answer>,
-    ) {
-        let files = Arc::clone(self);
-        registry.add_quick(move |call: M, _| ready(handle(&files, call)));
-    }
-
-    /// A method that writes: into the operating system's cache, which takes microseconds. Handing
-    /// the thread's other work over to another thread meanwhile was measured to cost ten
-    /// times more than the transaction itself.
-    fn changes<M: Method>(
+    /// A method that reads, from memory nearly always, or writes, into the operating system's cache:
+    /// either takes microseconds. Handing the thread's other work over to another thread meanwhile
+    /// was measured to cost ten times more than a transaction itself.
+    fn quick<M: Method>(
         self: &Arc<Self>,
         registry: &mut Registry,
         handle: fn(&Self, M) -> Result<M::Answer>,
