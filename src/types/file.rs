@@ -207,6 +207,8 @@ pub struct Attr {
     pub btime: FileTime,
     /// Grows with every change of the contents; as long as it is the same, cached contents hold.
     pub data_version: u64,
+    /// Whether it has any extended attributes, ACLs included.
+    pub has_xattrs: bool,
 }
 
 impl Attr {

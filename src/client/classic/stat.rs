@@ -74,6 +74,7 @@ pub fn to_attr(ino: Ino, attributes: &Attributes, owner: u32, group: u32) -> Res
         ctime,
         btime: ctime,
         data_version: 0,
+        has_xattrs: false,
     })
 }
 

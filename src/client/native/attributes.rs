@@ -13,7 +13,7 @@ use crate::proto::fs::{
     ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes, SetXattr,
     StatFileSystem, StatFs, Written,
 };
-use crate::types::{Access, Attr, Credentials, Ino, SetAttr, XattrMode};
+use crate::types::{Access, Attr, Credentials, FileKind, Ino, SetAttr, XattrMode};
 
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of an inode. What was written here and not yet sent is sent first, so that
@@ -141,7 +141,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn getxattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<Bytes> {
-        if self.cache.is_xattr_absent(ino, &name) {
+        if self.cache.is_xattr_absent(ino, &name) || self.is_without(ino, &name) {
             return Err(FsError::new(ErrorKind::NoAttribute, "there is no such attribute"));
         }
         let fence = self.cache.xattr_fence(ino);
@@ -153,6 +153,15 @@ impl<C: Cluster> NativeFs<C> {
             self.cache.put_absent_xattr(ino, name, fence);
         }
         answer
+    }
+
+    /// Whether the inode is known to have no extended attributes, as most have none, and this is
+    /// one that programs ask everything for. Others get an answer that depends on who asks.
+    fn is_without(&self, ino: Ino, name: &Bytes) -> bool {
+        let is_common = name.starts_with(b"security.") || name.starts_with(b"system.posix_acl_");
+        let has_acls = |kind| matches!(kind, FileKind::Regular | FileKind::Directory);
+        let attr = self.cache.attr(ino).filter(|attr| is_common && has_acls(attr.kind));
+        attr.is_some_and(|attr| !attr.has_xattrs)
     }
 
     /// Sets an extended attribute.
@@ -181,6 +190,9 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master.
     pub async fn listxattr(&self, ino: Ino, who: &Credentials) -> Result<Vec<Bytes>> {
+        if self.cache.attr(ino).is_some_and(|attr| !attr.has_xattrs) {
+            return Ok(Vec::new());
+        }
         let Packed(names) = self.cluster.ask(ListXattr { ino, who: Packed(who.clone()) }).await?;
         Ok(names)
     }

@@ -245,6 +245,7 @@ pub(super) mod tests {
             ctime: time,
             btime: time,
             data_version: 1,
+            has_xattrs: false,
         }
     }
 

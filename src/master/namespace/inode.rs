@@ -195,6 +195,7 @@ impl Inode {
             ctime: self.ctime,
             btime: self.btime,
             data_version,
+            has_xattrs: self.xattr_list_size > 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::Simd;
 use base64::engine::general_purpose::PAD;
 
-use crate::rpc::wire::text::{is_blank, position, shortened_bytes};
+use crate::rpc::wire::text::{position_of_blank, shortened_bytes};
 
 /// The one engine: standard alphabet, padded, in vector instructions where the processor has them.
 pub(super) static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
@@ -46,7 +46,7 @@ impl BlobDecoder {
         {
             self.contents.reserve_exact((text.len() + expected) / GROUP * 3);
         }
-        if position(text, is_blank).is_none() {
+        if position_of_blank(text).is_none() {
             return self.decode(text);
         }
         let mut stripped = std::mem::take(&mut self.stripped);
@@ -109,7 +109,7 @@ impl BlobDecoder {
 fn strip(mut text: &[u8], stripped: &mut Vec<u8>) {
     stripped.reserve(text.len());
     while !text.is_empty() {
-        let run = position(text, is_blank).unwrap_or(text.len());
+        let run = position_of_blank(text).unwrap_or(text.len());
         let (symbols, rest) = text.split_at(run);
         stripped.extend_from_slice(symbols);
         text = rest.get(1..).unwrap_or_default();

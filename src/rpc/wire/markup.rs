@@ -6,7 +6,7 @@ use dxr::DateTime;
 
 use crate::rpc::wire::decode::DecodeError;
 use crate::rpc::wire::grammar::Element;
-use crate::rpc::wire::text::{is_blank, position, shortened_bytes};
+use crate::rpc::wire::text::{is_blank, position_of_blank, shortened_bytes};
 
 /// Longest tag, in bytes. The longest name has 17 letters; the rest is for attributes, which mean
 /// nothing here.
@@ -87,7 +87,7 @@ impl Markup {
             Some(inside) => (inside, true),
             None => (inside, false),
         };
-        let name_length = position(inside, is_blank).unwrap_or(inside.len());
+        let name_length = position_of_blank(inside).unwrap_or(inside.len());
         let element = element(inside.get(..name_length).unwrap_or(inside))?;
         Ok(if is_empty { Self::Empty(element) } else { Self::Start(element) })
     }

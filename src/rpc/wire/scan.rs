@@ -4,12 +4,13 @@
 //! has been taken yet, and what follows `<base64>` can go elsewhere. Nothing is searched twice, so
 //! that no body takes more time than its length.
 
+use memchr::memchr;
+
 use crate::limits;
 use crate::rpc::wire::decode::DecodeError;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::markup::{Markup, check_declaration};
 use crate::rpc::wire::skeleton::{Builder, Skeleton};
-use crate::rpc::wire::text::position;
 
 /// How a body in UTF-16 begins, with a byte order mark and without.
 const UTF_16_STARTS: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"];
@@ -43,7 +44,7 @@ impl Scanner {
     ) -> Result<(), DecodeError> {
         while !piece.is_empty() {
             if self.builder.is_in_blob() && self.markup.is_none() {
-                let end = position(piece, |byte| byte == b'<').unwrap_or(piece.len());
+                let end = memchr(b'<', piece).unwrap_or(piece.len());
                 let (text, rest) = piece.split_at(end);
                 self.builder.blob_text(text, expected)?;
                 piece = rest;
@@ -52,7 +53,7 @@ impl Scanner {
                 }
                 continue;
             }
-            let end = position(piece, |byte| byte == b'>').map_or(piece.len(), |at| at + 1);
+            let end = memchr(b'>', piece).map_or(piece.len(), |at| at + 1);
             let (head, rest) = piece.split_at(end);
             if self.builder.xml.len() + head.len() > limits::XML_SIZE_MAX {
                 return Err(DecodeError::invalid(format!(
@@ -80,7 +81,7 @@ impl Scanner {
             Some(start) => start,
             None => {
                 let unsearched = self.builder.xml.get(self.searched..).unwrap_or_default();
-                let Some(at) = position(unsearched, |byte| byte == b'<') else {
+                let Some(at) = memchr(b'<', unsearched) else {
                     self.searched = self.builder.xml.len();
                     return Ok(());
                 };

@@ -1,4 +1,9 @@
-//! What text XML can carry, and fast search in bytes.
+//! What text XML can carry, and what people can read of it.
+
+use memchr::{memchr, memchr3};
+
+/// Bytes that are looked at at once.
+const BLOCK: usize = 64;
 
 /// Whether XML 1.0 has this character (its section 2.2). Of the control characters it has only
 /// tab, line feed and carriage return.
@@ -10,12 +15,11 @@ pub fn is_xml_char(c: char) -> bool {
 /// Whether XML has every character of a text.
 pub(super) fn is_xml_text(text: &str) -> bool {
     // Text that is neither control characters nor near the end of the basic plane is most text,
-    // and can be told by its bytes.
-    let suspicious = |byte| byte < b' ' || byte == 0xef;
-    match position(text.as_bytes(), suspicious) {
-        None => true,
-        Some(_) => text.chars().all(is_xml_char),
-    }
+    // and can be told by its bytes; without a branch for each, so that compilers use vector
+    // instructions.
+    let is_suspicious = |byte: &u8| *byte < b' ' || *byte == 0xef;
+    let is_plain = |block: &[u8]| !block.iter().fold(false, |found, b| found | is_suspicious(b));
+    text.as_bytes().chunks(BLOCK).all(is_plain) || text.chars().all(is_xml_char)
 }
 
 /// Text for people in which everything that XML cannot carry is replaced.
@@ -44,23 +48,15 @@ pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// The first byte that is `wanted`. Looks at a block at a time without a branch for every byte,
-/// which compilers turn into vector instructions.
-pub(super) fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    const BLOCK: usize = 64;
-    let mut start = 0;
-    for block in bytes.chunks(BLOCK) {
-        if block.iter().fold(false, |found, byte| found | wanted(*byte)) {
-            return block.iter().position(|byte| wanted(*byte)).map(|at| start + at);
-        }
-        start += block.len();
-    }
-    None
+/// Where the first white space is.
+pub(super) fn position_of_blank(text: &[u8]) -> Option<usize> {
+    let line_end = memchr3(b'\n', b'\r', b'\t', text);
+    memchr(b' ', &text[..line_end.unwrap_or(text.len())]).or(line_end)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_xml_text, position, shortened};
+    use super::{is_blank, is_xml_text, position_of_blank, shortened};
 
     #[test]
     fn control_characters_are_not_text() {
@@ -71,16 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_found_wherever_it_is() {
-        for length in 0..200 {
-            let mut bytes = vec![b'a'; length];
-            assert_eq!(position(&bytes, |b| b == b'<'), None);
-            for at in 0..length {
-                bytes[at] = b'<';
-                assert_eq!(position(&bytes, |b| b == b'<'), Some(at));
-                bytes[at] = b'a';
-            }
+    fn the_first_blank_is_found_wherever_it_is() {
+        let text = b"a b\tc\rd\ne";
+        for start in 0..text.len() {
+            let rest = &text[start..];
+            assert_eq!(position_of_blank(rest), rest.iter().position(|byte| is_blank(*byte)));
         }
+        assert_eq!(position_of_blank(b""), None);
     }
 
     #[test]

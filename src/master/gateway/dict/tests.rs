@@ -32,6 +32,7 @@ fn attr() -> Attr {
         ctime: time,
         btime: time,
         data_version: 0,
+        has_xattrs: false,
     }
 }
 

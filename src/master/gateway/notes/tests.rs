@@ -37,6 +37,7 @@ fn attr(data_version: u64) -> Attr {
         ctime: time,
         btime: time,
         data_version,
+        has_xattrs: false,
     }
 }
 

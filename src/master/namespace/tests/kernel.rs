@@ -375,5 +375,6 @@ fn attr_of(ino: Ino, stat: &Statx) -> Attr {
         ctime: time(stat.stx_ctime),
         btime: FileTime::default(),
         data_version: 0,
+        has_xattrs: false,
     }
 }

@@ -94,6 +94,7 @@ impl Model {
             ctime: node.times[2],
             btime: FileTime::default(),
             data_version: 0,
+            has_xattrs: false,
         }
     }
 

@@ -120,7 +120,14 @@ impl<S: Engine> Subject for Real<S> {
 
 /// What no other file system has, or has otherwise.
 fn without_internals(attr: Attr) -> Attr {
-    Attr { generation: 0, bytes: 0, data_version: 0, btime: FileTime::default(), ..attr }
+    Attr {
+        generation: 0,
+        bytes: 0,
+        data_version: 0,
+        has_xattrs: false,
+        btime: FileTime::default(),
+        ..attr
+    }
 }
 
 fn forget_internals(answer: Answer) -> Answer {
