@@ -31,12 +31,12 @@ const PERMISSIONS: u32 = 0o7777;
 
 /// What the kernel is asked for where the file system knows all of POSIX. Not
 /// `FUSE_ATOMIC_O_TRUNC`: with it a program that is being executed is cut before the kernel finds
-/// that it must not be (ETXTBSY), and dies.
-const POSIX_ABILITIES: [InitFlags; 12] = [
+/// that it must not be (ETXTBSY), and dies. Nor `FUSE_AUTO_INVAL_DATA`: with it the kernel drops the
+/// pages of a file after each write through this very mount; what others write it is told of.
+const POSIX_ABILITIES: [InitFlags; 11] = [
     InitFlags::FUSE_POSIX_LOCKS,
     InitFlags::FUSE_FLOCK_LOCKS,
     InitFlags::FUSE_DONT_MASK,
-    InitFlags::FUSE_AUTO_INVAL_DATA,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_ASYNC_DIO,
