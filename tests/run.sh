@@ -55,6 +55,8 @@ missing_packages() {
     have openssl || echo openssl
     have fio || echo fio
     have strace || echo strace
+    have sqlite3 || echo sqlite3
+    have git || echo git
     have cc && have make || echo build-essential
     have python3 || echo python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
