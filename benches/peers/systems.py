@@ -126,7 +126,7 @@ class Htfs(System):
             self.spawn(os.path.join(programs, "chunk"), str(chunk), "--master", url)
         for each in (port, *chunks):
             wait_for(lambda: answers("localhost", each), f"port {each}")
-        client = shlex.join([os.path.join(programs, "client"), self.mount, "--native", "--master", url])
+        client = shlex.join([os.path.join(programs, "client"), self.mount, "--master", url])
         begin = f"cd {self.work}; {client} >>log 2>&1 & echo $! >{self.path('client.pid')}"
         end = f"kill $(cat {self.path('client.pid')}); tail --pid=$(cat {self.path('client.pid')}) -f /dev/null"
         is_mounted = f"until mountpoint -q {self.mount}; do sleep 0.05; done"
