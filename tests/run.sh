@@ -8,7 +8,7 @@ usage() {
 Usage: tests/run.sh
 
 Installs what the tests need and the machine lacks (Debian packages with apt-get, as root or with
-sudo; fusepy into target/venv; pjdfstest and fsx from crates.io into target/tools), then runs cargo
+sudo; fusepy into target/venv; pjdfstest and fsx, with cargo install, into target/tools), then runs cargo
 fmt --check, cargo clippy with warnings denied, all tests (those of the crate, the interop matrix with
 the Python programs, the report's tests), and the suites of others on a mount: pjdfstest, fsx, fio.
 These need root.
