@@ -112,6 +112,22 @@ async fn events_drop_what_others_have_cached() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_open_and_cut_elsewhere_has_its_new_size() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let (handle, ino) = create(&a, "f").await;
+    write(&a, handle, 0, &[7; 1000]).await;
+    a.flush(handle, 1).await.unwrap();
+    let held = b.open(ino, READ_WRITE, &ROOT).await.unwrap();
+    assert_eq!(b.getattr(ino).await.unwrap().size, 1000);
+    truncate(&a, ino, 300).await;
+    // The attributes come with the name here, not asked for by inode.
+    until(async || b.lookup(Ino::ROOT, &name("f"), &ROOT).await.unwrap().size == 300).await;
+    assert_eq!(b.getattr(ino).await.unwrap().size, 300);
+    assert_eq!(b.read(held.handle, 0, 4096).await.unwrap().len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_land_whole_and_once() {
     let cluster = FakeCluster::new();
     let (first, _guard) = cluster.client().await;

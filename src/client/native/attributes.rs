@@ -30,14 +30,14 @@ impl<C: Cluster> NativeFs<C> {
             // It is told by whoever closes the file; this caller only wants to look.
             tracing::debug!(%ino, "written bytes could not be sent: {error}");
         }
-        let mut attr = match self.cache.attr(ino) {
+        let attr = match self.cache.attr(ino) {
             Some(attr) => attr,
             None => self.ask_attr(ino).await?,
         };
-        if let Some(inode) = &open {
-            attr.size = attr.size.max(inode.state().size());
-        }
-        Ok(attr)
+        Ok(match &open {
+            Some(inode) => inode.state().update(attr),
+            None => attr,
+        })
     }
 
     /// The attributes of an inode from the master.
@@ -50,7 +50,7 @@ impl<C: Cluster> NativeFs<C> {
         let Packed(attr) = self.cluster.ask(GetAttr { ino }).await?;
         self.cache.put_attr(&attr, &fence);
         if let Some(inode) = &open {
-            Self::note_attr(&mut inode.state(), attr.clone());
+            inode.state().note_attr(attr.clone());
         }
         Ok(attr)
     }
@@ -106,7 +106,7 @@ impl<C: Cluster> NativeFs<C> {
                 state.forget_contents();
                 self.note_change(&mut state, attr.clone());
             } else {
-                Self::note_attr(&mut state, attr.clone());
+                state.note_attr(attr.clone());
             }
         }
         if let Some(size) = new_size {

@@ -123,18 +123,6 @@ impl<C: Cluster> NativeFs<C> {
         state.attr = attr;
     }
 
-    /// Takes over attributes that the master told of: contents of another version are forgotten.
-    pub(super) fn note_attr(state: &mut State, attr: Attr) {
-        // An answer may be overtaken by that to a flush; versions only grow.
-        if attr.data_version < state.attr.data_version {
-            return;
-        }
-        if attr.data_version > state.attr.data_version {
-            state.forget_contents();
-        }
-        state.attr = attr;
-    }
-
     /// Bytes that were written in this mount and not yet sent.
     #[must_use]
     pub fn dirty_byte_count(&self) -> u64 {

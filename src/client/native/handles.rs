@@ -139,7 +139,7 @@ impl<C: Cluster> NativeFs<C> {
         {
             let mut state = inode.state();
             state.is_stale = false;
-            Self::note_attr(&mut state, attr.clone());
+            state.note_attr(attr.clone());
             state.layout.learn_opened(attr.size, layout);
         }
         let is_right = self.cache.swap_pages(attr.ino, attr.data_version) && !is_new;

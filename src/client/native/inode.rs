@@ -104,6 +104,25 @@ impl State {
         self.attr.size.max(self.dirty.end()).max(flying)
     }
 
+    /// Takes over attributes that the master told of: contents of another version are forgotten.
+    pub(super) fn note_attr(&mut self, attr: Attr) {
+        // An answer may be overtaken by that to a flush; versions only grow.
+        if attr.data_version < self.attr.data_version {
+            return;
+        }
+        if attr.data_version > self.attr.data_version {
+            self.forget_contents();
+        }
+        self.attr = attr;
+    }
+
+    /// As [`Self::note_attr`]; answers what is true now, with what was written here and not yet
+    /// sent.
+    pub(super) fn update(&mut self, attr: Attr) -> Attr {
+        self.note_attr(attr);
+        Attr { size: self.size(), ..self.attr.clone() }
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty() || !self.flying.is_empty()
     }
@@ -269,6 +288,19 @@ pub(super) mod tests {
         state.take_off().unwrap();
         state.land();
         assert!(!state.is_dirty());
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_latest_contents_known() {
+        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        state.attr.size = 100;
+        state.attr.data_version = 5;
+        let told = |size, data_version| Attr { size, data_version, ..attr_of_file(Ino(2)) };
+        assert_eq!(state.update(told(40, 4)).size, 100, "that was before the last write from here");
+        assert_eq!(state.update(told(40, 6)).size, 40, "another mount has cut it");
+        state.write(60, Bytes::from_static(b"abc"), &Credentials::ROOT);
+        assert_eq!(state.update(told(40, 6)).size, 63);
     }
 
     #[test]

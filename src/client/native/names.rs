@@ -61,7 +61,11 @@ impl<C: Cluster> NativeFs<C> {
 
     /// Attributes that came with a name, with what this mount has written and not yet sent.
     async fn current(&self, attr: Attr) -> Result<Attr> {
-        let is_dirty = self.inodes.get(attr.ino).is_some_and(|inode| inode.state().is_dirty());
+        let Some(inode) = self.inodes.get(attr.ino) else { return Ok(attr) };
+        let (is_dirty, attr) = {
+            let mut state = inode.state();
+            (state.is_dirty(), state.update(attr))
+        };
         if is_dirty { self.getattr(attr.ino).await } else { Ok(attr) }
     }
 
@@ -346,7 +350,7 @@ impl<C: Cluster> NativeFs<C> {
         for entry in &mut page.entries {
             // A listing does not wait for chunk servers, so the times may be older than the bytes.
             if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
-                attr.size = attr.size.max(inode.state().size());
+                *attr = inode.state().update(attr.clone());
             }
         }
         *last = LastPage {
