@@ -18,7 +18,7 @@ use crate::rpc::client::attempt::{Failure, Sender};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer as _, Method};
 use crate::rpc::registry::ListMethods;
-use crate::rpc::shards::Shard;
+use crate::rpc::shards::{self, Shard};
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::Message;
 
@@ -110,6 +110,7 @@ impl RpcClient {
         let message = Message::call(M::NAME, call.into_params()).map_err(|error| {
             CallError::Unsendable { method: M::NAME, reason: error.to_string() }
         })?;
+        shards::at_home().await;
         let attempts = self.attempts(url, message, M::REPEATABLE);
         let value = tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
             Err(CallError::TimedOut { server: url.to_owned(), timeout: self.timeout })

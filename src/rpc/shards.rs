@@ -6,10 +6,11 @@
 //! whatever would keep such a thread from its other connections goes to the runtime of the program.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::task::JoinHandle;
@@ -24,6 +25,8 @@ static DEALT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static CURRENT: Cell<Option<Shard>> = const { Cell::new(None) };
+    /// Whether the thread only acts for its shard.
+    static IS_GUEST: Cell<bool> = const { Cell::new(false) };
 }
 
 /// One of the threads.
@@ -32,13 +35,15 @@ pub struct Shard(usize);
 
 /// While it lives, tasks and sockets that the calling thread makes belong to a shard.
 pub struct Entered<'a> {
-    before: Option<Shard>,
+    before: (Option<Shard>, bool),
     _runtime: EnterGuard<'a>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        CURRENT.set(self.before);
+        let (shard, is_guest) = self.before;
+        CURRENT.set(shard);
+        IS_GUEST.set(is_guest);
     }
 }
 
@@ -78,8 +83,16 @@ impl Shard {
     /// Lets the calling thread act for it.
     #[must_use]
     pub fn enter(self) -> Entered<'static> {
-        Entered { before: CURRENT.replace(Some(self)), _runtime: self.runtime().enter() }
+        let before = (CURRENT.replace(Some(self)), IS_GUEST.replace(true));
+        Entered { before, _runtime: self.runtime().enter() }
     }
+}
+
+/// Does not return in a thread that has only entered its shard. For a future that is looked at there
+/// for what needs nobody else, and then becomes a task of the shard: whatever goes on behind this
+/// wakes the shard's thread once, and not for every socket and timer that it touches.
+pub async fn at_home() {
+    poll_fn(|_| if IS_GUEST.get() { Poll::Pending } else { Poll::Ready(()) }).await;
 }
 
 /// Runs a task on the next shard in turn.
@@ -112,7 +125,9 @@ fn start_one(number: usize) -> std::io::Result<Handle> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shard, spawn};
+    use std::task::{Context, Waker};
+
+    use super::{Shard, at_home, spawn};
 
     #[tokio::test]
     async fn a_task_stays_on_its_shard() {
@@ -125,6 +140,20 @@ mod tests {
         .unwrap();
         assert!(first.is_some());
         assert_eq!(first, second);
+    }
+
+    #[tokio::test]
+    async fn what_a_guest_begins_goes_on_at_home() {
+        let shard = Shard::next().unwrap();
+        let mut work = Box::pin(async {
+            at_home().await;
+            Shard::current()
+        });
+        {
+            let _entered = shard.enter();
+            assert!(work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!(shard.runtime().spawn(work).await.unwrap(), Some(shard));
     }
 
     #[test]

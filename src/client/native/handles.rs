@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{self, Create, Open, OpenMode};
+use crate::rpc::shards;
 use crate::types::{Access, Attr, Credentials, FileKind, Ino, Name};
 
 /// `FMODE_EXEC` of the kernel, which it passes on in the flags of an `open` by `execve`.
@@ -52,6 +53,7 @@ impl<C: Cluster> NativeFs<C> {
         };
         let known = self.cache.attr(ino);
         let fence = self.cache.fence();
+        shards::at_home().await;
         let asked = self.ask_in_session(call);
         // A chunk server that does not answer must not keep the file from being opened.
         let early = self.early_contents(ino, flags);

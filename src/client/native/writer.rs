@@ -22,7 +22,7 @@ use crate::extent::chunk_parts;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
-use crate::rpc::shards::Shard;
+use crate::rpc::shards::{self, Shard};
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
 /// Who wrote, and how often locks on the file had been lost then.
@@ -45,6 +45,7 @@ impl<C: Cluster> NativeFs<C> {
             let Some(flight) = state.take_off() else { return Ok(()) };
             (flight, state.writer.clone(), state.lock_losses)
         };
+        shards::at_home().await;
         let sent = self.send_until_current(inode, &flight, (&writer, losses)).await;
         let mut state = inode.state();
         let held_before = flight_size(&flight) + state.dirty.byte_count();
