@@ -16,7 +16,7 @@ use htfs::proto::classic::{Dialect, Entry, Get, Put};
 use htfs::proto::values::Done;
 use htfs::rpc::server::serve;
 use htfs::rpc::tls::{Identity, Trust};
-use htfs::rpc::wire::{Decoder, Message};
+use htfs::rpc::wire::{Decoder, Form, Message};
 use htfs::rpc::{Registry, RpcClient, Value};
 use htfs::types::{Key, StoredValue, ValueKind};
 use hyper::body::Body as _;
@@ -117,7 +117,7 @@ fn wrapped(body: &[u8]) -> Vec<u8> {
 fn decode(body: &[u8]) -> Outcome<()> {
     // Pieces as large as a connection reads them.
     const PIECE: usize = 64 << 10;
-    let mut decoder = Decoder::for_call();
+    let mut decoder = Decoder::for_call(Form::Xml);
     let mut rest = body.len();
     for piece in body.chunks(PIECE) {
         rest -= piece.len();

@@ -2,8 +2,8 @@
 
 mod rpc_support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use htfs::limits;
@@ -22,6 +22,8 @@ struct Script {
     url: String,
     keys: Keys,
     connections: Arc<AtomicUsize>,
+    /// The beginning of each request.
+    requests: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -33,17 +35,22 @@ impl Script {
         let url = format!("https://localhost:{}", listener.local_addr().expect("bound").port());
         let connections = Arc::new(AtomicUsize::new(0));
         let (count, answers) = (Arc::clone(&connections), answers.to_vec());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let number = count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
-                drop(stream.read(&mut [0; 65_536]).await);
+                let mut request = vec![0; 65_536];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                seen.lock().expect("no panic").push(request);
                 drop(stream.write_all(answers[number].as_bytes()).await);
                 drop(stream.shutdown().await);
             }
         });
-        Self { url, keys, connections, task }
+        Self { url, keys, connections, requests, task }
     }
 
     fn client(&self) -> RpcClient {
@@ -73,6 +80,29 @@ async fn an_answer_may_end_with_the_connection() {
         assert_eq!(client.call(&script.url, Echo(Value::Nil)).await.unwrap().0, Value::Integer(5));
     }
     assert_eq!(script.connections(), 3);
+}
+
+#[tokio::test]
+async fn contents_go_as_they_are_to_servers_that_read_them_so() {
+    const READER: &str = "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\nAccept-Post: \
+        application/x-htfs\r\n\r\n<methodResponse><params><param><value><int>5</int></value>\
+        </param></params></methodResponse>";
+    let script = Script::start(&[READER, READER, GOOD]).await;
+    let client = script.client();
+    let contents = Value::Base64(vec![b'a'; 1000]);
+    for _ in 0..3 {
+        client.call(&script.url, Echo(contents.clone())).await.unwrap();
+    }
+    let requests = script.requests.lock().unwrap();
+    let is_raw = |request: &String| {
+        let is_raw = request.contains("content-type: application/x-htfs");
+        assert_eq!(is_raw, request.contains(&"a".repeat(1000)), "{request}");
+        assert_eq!(!is_raw, request.contains(&"YWFh".repeat(333)), "{request}");
+        is_raw
+    };
+    let forms: Vec<bool> = requests.iter().map(is_raw).collect();
+    // The first call asks; the third meets another server and is sent again, as XML-RPC.
+    assert_eq!(forms, [false, true, true, false]);
 }
 
 #[tokio::test]

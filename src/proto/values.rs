@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::rpc::method::{WrongType, type_name};
-use crate::rpc::wire::Decoder;
+use crate::rpc::wire::{Decoder, Form};
 use crate::rpc::{Answer, Value};
 use crate::types::{Key, ServerUrl, StoredValue, ValueKind};
 
@@ -119,7 +119,7 @@ pub fn from_stored(stored: StoredValue) -> Value {
 
 /// Reads a value as [`Decoder`] reads an answer: whatever came in a call can be read again.
 fn read_xml(xml: &[u8]) -> Option<Value> {
-    let mut decoder = Decoder::for_answer();
+    let mut decoder = Decoder::for_answer(Form::Xml);
     for piece in
         [b"<methodResponse><params><param>", xml, b"</param></params></methodResponse>".as_slice()]
     {

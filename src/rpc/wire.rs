@@ -2,11 +2,13 @@
 //!
 //! dxr converts between XML and values. Contents (`<base64>`) do not pass through it: they are
 //! cut out of the XML on the way in and put into it on the way out, encoded and decoded piece by
-//! piece as the body travels, so that neither side ever holds their text as a whole.
+//! piece as the body travels, so that neither side ever holds their text as a whole. Between two of
+//! our own programs they travel as they are ([`Form`]).
 
 mod base64_stream;
 mod decode;
 mod encode;
+mod form;
 mod grammar;
 mod markup;
 mod scan;
@@ -15,6 +17,7 @@ pub(super) mod text;
 
 pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, Message, MessageBody};
+pub use form::{ACCEPT_POST, Form};
 pub use text::is_xml_char;
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! One attempt of a call: one HTTP request and its response.
 
+use std::collections::HashSet;
 use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dxr::Value;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -17,7 +19,7 @@ use crate::rpc::client::connector::Connector;
 use crate::rpc::fault::Fault;
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::text::shortened;
-use crate::rpc::wire::{Decoder, Message, MessageBody};
+use crate::rpc::wire::{ACCEPT_POST, Decoder, Form, Message, MessageBody};
 
 /// Idle connections that are kept for each server.
 const IDLE_PER_SERVER_MAX: usize = 32;
@@ -58,6 +60,8 @@ impl Failure {
 pub(super) struct Sender {
     http: Client<Connector, MessageBody>,
     trust: Trust,
+    /// The servers that read raw contents, by their URLs.
+    raw_readers: Mutex<HashSet<String>>,
 }
 
 impl Sender {
@@ -67,7 +71,7 @@ impl Sender {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_SERVER_MAX)
             .build(Connector::new(trust));
-        Self { http, trust: trust.clone() }
+        Self { http, trust: trust.clone(), raw_readers: Mutex::default() }
     }
 
     /// Sends a call once and reads the answer.
@@ -76,8 +80,12 @@ impl Sender {
         url: &str,
         message: Message,
     ) -> Result<Result<Value, Fault>, Failure> {
+        let form = if self.raw_readers().contains(url) { Form::Raw } else { Form::Xml };
+        let message = message.in_form(form);
+        let form = message.form();
         let request = Request::post(endpoint(url)?)
-            .header(CONTENT_TYPE, HeaderValue::from_static("text/xml"))
+            .header(CONTENT_TYPE, form.media_type())
+            .header(ACCEPT, Form::Raw.media_type())
             .header(
                 USER_AGENT,
                 HeaderValue::from_static(concat!("htfs/", env!("CARGO_PKG_VERSION"))),
@@ -85,7 +93,40 @@ impl Sender {
             .body(message.into_body())
             .map_err(|error| Failure::Refused { reason: error.to_string() })?;
         let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;
+        self.note_reader(url, form, &response)?;
         read(response).await
+    }
+
+    fn raw_readers(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.raw_readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from a response which forms the server reads.
+    ///
+    /// # Errors
+    /// `NotSent` if it cannot have read the call: there is another server now where one of ours was.
+    fn note_reader(
+        &self,
+        url: &str,
+        form: Form,
+        response: &Response<Incoming>,
+    ) -> Result<(), Failure> {
+        let reads = Form::named(response.headers().get(ACCEPT_POST));
+        let mut raw_readers = self.raw_readers();
+        match (reads, raw_readers.contains(url)) {
+            (Form::Raw, false) => {
+                raw_readers.insert(url.to_owned());
+            }
+            (Form::Xml, true) => {
+                raw_readers.remove(url);
+            }
+            (Form::Raw, true) | (Form::Xml, false) => {}
+        }
+        if form == Form::Raw && reads == Form::Xml {
+            let reason = "it does not read raw contents any more".to_owned();
+            return Err(Failure::NotSent { reason });
+        }
+        Ok(())
     }
 
     fn classify(&self, error: &hyper_util::client::legacy::Error) -> Failure {
@@ -120,12 +161,13 @@ fn endpoint(url: &str) -> Result<Uri, Failure> {
 
 async fn read(response: Response<Incoming>) -> Result<Result<Value, Fault>, Failure> {
     let status = response.status();
+    let form = Form::named(response.headers().get(CONTENT_TYPE));
     let mut body = response.into_body();
     if status != StatusCode::OK {
         return Err(refused(status, &mut body).await);
     }
     let announced = body.size_hint().exact();
-    let mut decoder = Decoder::for_answer();
+    let mut decoder = Decoder::for_answer(form);
     let mut received: u64 = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Failure::Lost { reason: root(&error).to_string() })?;

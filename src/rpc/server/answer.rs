@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dxr::Value;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -22,7 +22,7 @@ use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
 use crate::rpc::server::memory::{Room, UNCOUNTED_MAX};
 use crate::rpc::wire::text::shortened;
-use crate::rpc::wire::{DecodeError, Decoder, Message, MessageBody};
+use crate::rpc::wire::{ACCEPT_POST, DecodeError, Decoder, Form, Message, MessageBody};
 
 /// XML above this size, in bytes, is made into values on a thread that may take its time.
 const XML_SIZE_INLINE_MAX: usize = 256 << 10;
@@ -71,8 +71,24 @@ pub(super) async fn answer(
     shared: &Shared,
     caller: Caller,
 ) -> (Response<AnswerBody>, bool) {
+    // Only who asks for it hears of a form that is not XML-RPC.
+    let form = Form::named(request.headers().get(ACCEPT));
+    let (mut response, is_refused) = answer_in(form, request, shared, caller).await;
+    if form == Form::Raw {
+        response.headers_mut().insert(ACCEPT_POST, form.media_type());
+    }
+    (response, is_refused)
+}
+
+async fn answer_in(
+    form: Form,
+    request: Request<Incoming>,
+    shared: &Shared,
+    caller: Caller,
+) -> (Response<AnswerBody>, bool) {
+    let form_of_call = Form::named(request.headers().get(CONTENT_TYPE));
     let call = match check(&request, shared) {
-        Ok(()) => read(request.into_body(), shared).await,
+        Ok(()) => read(request.into_body(), form_of_call, shared).await,
         Err(refusal) => Err(refusal),
     };
     let outcome = match call {
@@ -85,13 +101,16 @@ pub(super) async fn answer(
         Ok(Err(error)) => Message::fault(&Fault::new(Fault::INTERNAL, error.to_string())),
         Err(fault) => Message::fault(&fault),
     };
+    let message = message.in_form(form);
+    let media_type = message.form().media_type();
     match shared.answers.room(message.length()).await {
-        Some(room) => (respond(StatusCode::OK, "text/xml", message, room), false),
+        Some(room) => (respond(StatusCode::OK, media_type, message, room), false),
         None => {
             // Not "busy": the call has been carried out, and must not be repeated for this.
             let text = "the call was carried out, but there is no memory for its answer now";
             let message = Message::fault(&Fault::new(Fault::INTERNAL, text));
-            (respond(StatusCode::OK, "text/xml", message, Room::default()), false)
+            let media_type = message.form().media_type();
+            (respond(StatusCode::OK, media_type, message, Room::default()), false)
         }
     }
 }
@@ -130,11 +149,11 @@ fn busy() -> Refusal {
 
 /// Reads a body. One that cannot be decoded is read to its end all the same, so that the
 /// connection can go on.
-async fn read(mut body: Incoming, shared: &Shared) -> Result<(Call, Room), Refusal> {
+async fn read(mut body: Incoming, form: Form, shared: &Shared) -> Result<(Call, Room), Refusal> {
     let announced = body.size_hint().exact();
     let mut counted = announced.unwrap_or(UNCOUNTED_MAX);
     let mut room = shared.requests.room(counted).await.ok_or_else(busy)?;
-    let mut decoder = Ok(Decoder::for_call());
+    let mut decoder = Ok(Decoder::for_call(form));
     let mut received = 0;
     let slowest_s = announced.unwrap_or(shared.limits.body_size as u64) / limits::BODY_RATE_MIN;
     let end = Instant::now() + shared.limits.stall_timeout + Duration::from_secs(slowest_s);
@@ -236,7 +255,12 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 
 fn refuse(Refusal(status, mut text): Refusal) -> Response<AnswerBody> {
     text.push('\n');
-    let mut response = respond(status, "text/plain", Message::text(text), Room::default());
+    let mut response = respond(
+        status,
+        HeaderValue::from_static("text/plain"),
+        Message::text(text),
+        Room::default(),
+    );
     // What is left of the request's body is not worth reading.
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
@@ -247,12 +271,12 @@ fn refuse(Refusal(status, mut text): Refusal) -> Response<AnswerBody> {
 
 fn respond(
     status: StatusCode,
-    content_type: &'static str,
+    content_type: HeaderValue,
     message: Message,
     room: Room,
 ) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody { body: message.into_body(), _room: room });
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

@@ -7,6 +7,7 @@ use dxr::{MethodCall, MethodResponse, Value};
 
 use crate::limits;
 use crate::rpc::fault::Fault;
+use crate::rpc::wire::form::Form;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::scan::Scanner;
 use crate::rpc::wire::skeleton::{NAME_MARK, Skeleton};
@@ -67,14 +68,14 @@ pub struct Decoder {
 impl Decoder {
     /// For the body of a call.
     #[must_use]
-    pub fn for_call() -> Self {
-        Self { scanner: Scanner::new(Element::MethodCall, limits::XML_DEPTH_MAX) }
+    pub fn for_call(form: Form) -> Self {
+        Self { scanner: Scanner::new(Element::MethodCall, limits::XML_DEPTH_MAX, form) }
     }
 
     /// For the body of an answer.
     #[must_use]
-    pub fn for_answer() -> Self {
-        Self { scanner: Scanner::new(Element::MethodResponse, ANSWER_DEPTH_MAX) }
+    pub fn for_answer(form: Form) -> Self {
+        Self { scanner: Scanner::new(Element::MethodResponse, ANSWER_DEPTH_MAX, form) }
     }
 
     /// Takes the next piece of the body; `expected` is how many bytes follow it, if that is known.

@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::base64_stream::ENGINE;
+use crate::rpc::wire::form::Form;
 use crate::rpc::wire::text::{is_xml_text, presentable, shortened};
 
 /// The first line of every body. The encoding is UTF-8, as always without a word on it.
@@ -23,8 +24,8 @@ const DECLARATION: &str = "<?xml version='1.0'?>\n";
 /// never anything else.
 const EMPTY_BLOB: &str = "<base64></base64>";
 
-/// Where in [`EMPTY_BLOB`] the contents belong.
-const BLOB_OFFSET: usize = "<base64>".len();
+/// Where in [`EMPTY_BLOB`] the tag ends but for its last character.
+const TAG_OPEN: usize = "<base64".len();
 
 /// Contents up to this many bytes stay in the XML: a segment of their own would cost more.
 const INLINE_BLOB_MAX: usize = 512;
@@ -53,23 +54,25 @@ pub enum EncodeError {
 /// An encoded call or answer: XML with contents between. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Message {
-    segments: VecDeque<Segment>,
-    length: u64,
+    xml: Bytes,
+    /// Contents, and where in the XML the tags around them are open.
+    blobs: Vec<(usize, Bytes)>,
+    form: Form,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Segment {
     /// Goes as it is.
-    Text(Bytes),
+    Plain(Bytes),
     /// Goes as base64.
-    Blob(Bytes),
+    Encoded(Bytes),
 }
 
 impl Segment {
     fn length(&self) -> u64 {
         match self {
-            Self::Text(text) => text.len() as u64,
-            Self::Blob(blob) => (blob.len() as u64).div_ceil(3) * 4,
+            Self::Plain(bytes) => bytes.len() as u64,
+            Self::Encoded(blob) => (blob.len() as u64).div_ceil(3) * 4,
         }
     }
 }
@@ -111,40 +114,68 @@ impl Message {
 
     /// A body of plain text.
     pub fn text(text: impl Into<Bytes>) -> Self {
-        let text = text.into();
-        Self { length: text.len() as u64, segments: [Segment::Text(text)].into() }
+        Self { xml: text.into(), blobs: Vec::new(), form: Form::Xml }
+    }
+
+    /// The same in a form that the other side reads. Without large contents there is only one.
+    #[must_use]
+    pub fn in_form(self, form: Form) -> Self {
+        let form = if self.blobs.is_empty() { Form::Xml } else { form };
+        Self { form, ..self }
+    }
+
+    /// Its form: [`Form::Xml`], unless another was asked for and makes a difference.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// The exact length of the body, in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.length
+        self.segments().iter().map(Segment::length).sum()
     }
 
     /// The body, made piece by piece.
     #[must_use]
     pub fn into_body(self) -> MessageBody {
-        MessageBody { message: self, done: 0, buffer: BytesMut::new() }
+        let (segments, length) = (self.segments(), self.length());
+        MessageBody { segments, length, done: 0, buffer: BytesMut::new() }
+    }
+
+    fn segments(&self) -> VecDeque<Segment> {
+        let mut segments = VecDeque::with_capacity(self.blobs.len() * 3 + 1);
+        let mut start = 0;
+        for (gap, blob) in &self.blobs {
+            // Of the form that a peer of another make reads nothing is to be seen.
+            let (end, opening) = match self.form {
+                Form::Xml => (gap + 1, None),
+                Form::Raw => (*gap, Some(self.form.opening(blob.len()))),
+            };
+            segments.push_back(Segment::Plain(self.xml.slice(start..end)));
+            segments.extend(opening.map(|opening| Segment::Plain(opening.into())));
+            segments.push_back(match self.form {
+                Form::Xml => Segment::Encoded(blob.clone()),
+                Form::Raw => Segment::Plain(blob.clone()),
+            });
+            start = gap + 1;
+        }
+        segments.push_back(Segment::Plain(self.xml.slice(start..)));
+        segments
     }
 
     fn assemble(xml: Result<String, dxr::Error>, blobs: Vec<Bytes>) -> Result<Self, EncodeError> {
         // dxr fails only for what `prepare` has refused before.
         let xml = xml.map_err(|error| EncodeError::Text(shortened(&error.to_string())))?;
-        let xml = Bytes::from(format!("{DECLARATION}{xml}"));
-        let mut segments = VecDeque::with_capacity(blobs.len() * 2 + 1);
-        let mut start = 0;
-        let gaps = std::str::from_utf8(&xml).unwrap_or_default().match_indices(EMPTY_BLOB);
-        for ((gap, _), blob) in gaps.zip(blobs) {
-            segments.push_back(Segment::Text(xml.slice(start..gap + BLOB_OFFSET)));
-            segments.push_back(Segment::Blob(blob));
-            start = gap + BLOB_OFFSET;
+        let xml = format!("{DECLARATION}{xml}");
+        let gaps = xml.match_indices(EMPTY_BLOB).map(|(gap, _)| gap + TAG_OPEN);
+        let blobs = gaps.zip(blobs).collect();
+        let message = Self { xml: xml.into(), blobs, form: Form::Xml };
+        // The other form is never longer by more than its tags.
+        match message.length() {
+            length if length > limits::BODY_SIZE_MAX as u64 => Err(EncodeError::Size(length)),
+            _ => Ok(message),
         }
-        segments.push_back(Segment::Text(xml.slice(start..)));
-        let length = segments.iter().map(Segment::length).sum();
-        if length > limits::BODY_SIZE_MAX as u64 {
-            return Err(EncodeError::Size(length));
-        }
-        Ok(Self { segments, length })
     }
 }
 
@@ -183,17 +214,18 @@ fn check_text(text: &str) -> Result<(), EncodeError> {
 /// A [`Message`] on its way out, for hyper: contents are encoded when the connection takes them.
 #[derive(Debug)]
 pub struct MessageBody {
-    message: Message,
-    /// How much of the first segment, if it is a blob, has been sent, in bytes of contents.
+    segments: VecDeque<Segment>,
+    length: u64,
+    /// How much of the first segment, if it is encoded, has been sent, in bytes of contents.
     done: usize,
     buffer: BytesMut,
 }
 
 impl MessageBody {
     fn next_frame(&mut self) -> Option<Bytes> {
-        let (frame, finished) = match self.message.segments.front()? {
-            Segment::Text(text) => (text.clone(), true),
-            Segment::Blob(blob) => {
+        let (frame, finished) = match self.segments.front()? {
+            Segment::Plain(bytes) => (bytes.clone(), true),
+            Segment::Encoded(blob) => {
                 let rest = blob.get(self.done..).unwrap_or_default();
                 let piece = rest.get(..PIECE_SIZE).unwrap_or(rest);
                 self.done += piece.len();
@@ -204,10 +236,10 @@ impl MessageBody {
             }
         };
         if finished {
-            self.message.segments.pop_front();
+            self.segments.pop_front();
             self.done = 0;
         }
-        self.message.length -= frame.len() as u64;
+        self.length -= frame.len() as u64;
         Some(frame)
     }
 }
@@ -230,10 +262,10 @@ impl Body for MessageBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.message.length == 0
+        self.length == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.message.length)
+        SizeHint::with_exact(self.length)
     }
 }

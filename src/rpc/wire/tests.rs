@@ -10,7 +10,7 @@ use hyper::body::Body as _;
 
 use crate::limits;
 use crate::rpc::fault::Fault;
-use crate::rpc::wire::{DecodeError, Decoder, EncodeError, Message};
+use crate::rpc::wire::{DecodeError, Decoder, EncodeError, Form, Message};
 
 type Call = (String, Vec<Value>);
 
@@ -29,7 +29,11 @@ fn bytes(message: Message) -> Vec<u8> {
 }
 
 fn decode_in_pieces(body: &[u8], piece: usize) -> Result<Call, DecodeError> {
-    let mut decoder = Decoder::for_call();
+    decode_form(Form::Xml, body, piece)
+}
+
+fn decode_form(form: Form, body: &[u8], piece: usize) -> Result<Call, DecodeError> {
+    let mut decoder = Decoder::for_call(form);
     let mut rest = body.len();
     for piece in body.chunks(piece) {
         rest -= piece.len();
@@ -49,7 +53,7 @@ fn decode(body: impl AsRef<[u8]>) -> Result<Call, Fault> {
 }
 
 fn decode_answer(body: &[u8]) -> Result<Result<Value, Fault>, DecodeError> {
-    let mut decoder = Decoder::for_answer();
+    let mut decoder = Decoder::for_answer(Form::Xml);
     decoder.push(body, None)?;
     decoder.finish_answer()
 }
@@ -336,4 +340,42 @@ fn faults_come_back_as_they_were() {
     for body in senseless {
         assert!(decode_answer(body.as_bytes()).is_err(), "{body}");
     }
+}
+
+#[test]
+fn raw_contents_are_what_they_are() {
+    let contents = b"</base64><value>&\0\xff".repeat(100);
+    let message = Message::call("get", vec![Value::Base64(contents.clone())]).unwrap();
+    let body = bytes(message.clone().in_form(Form::Raw));
+    assert!(body.windows(contents.len()).any(|part| part == contents));
+    assert_eq!(decode_form(Form::Raw, &body, 7).unwrap().1, [Value::Base64(contents)]);
+    // Who speaks only XML-RPC does not see any of it.
+    let plain = bytes(message);
+    assert!(plain.starts_with(b"<?xml") && !plain.windows(4).any(|part| part == b"raw="));
+    assert_eq!(Message::call("get", vec![]).unwrap().in_form(Form::Raw).form(), Form::Xml);
+}
+
+#[test]
+fn bad_raw_contents_are_refused() {
+    let refused = |inside: &str| {
+        for piece in [1, usize::MAX] {
+            let call = decode_form(Form::Raw, with_value(inside).as_bytes(), piece);
+            assert!(call.is_err(), "{inside}: {call:?}");
+        }
+    };
+    // Longer than what comes, shorter, with text behind it, with no end.
+    refused("<base64 raw=\"4000000000\">AAAA</base64>");
+    refused("<base64 raw=\"18446744073709551615\">AAAA</base64>");
+    refused("<base64 raw=\"2\">AAAA</base64>");
+    refused("<base64 raw=\"4\">AAAAAAAA</base64>");
+    refused("<base64 raw=\"4\">****");
+    // What is not such a length means nothing, and what follows it is base64.
+    let odd = ["raw=\"-1\"", "raw=\"1e9\"", "raw='4'", "raw=\"\"", "raw=\"99999999999999999999\""];
+    for attribute in odd {
+        let body = with_value(&format!("<base64 {attribute}>AAAA</base64>"));
+        let call = decode_form(Form::Raw, body.as_bytes(), 3).unwrap();
+        assert_eq!(call.1, [Value::Base64(vec![0; 3])]);
+    }
+    // In plain XML-RPC attributes mean nothing.
+    assert_eq!(value_of("<base64 raw=\"4\">AAAA</base64>"), Ok(Value::Base64(vec![0; 3])));
 }

@@ -3,9 +3,8 @@
 use dxr::{MethodCall, Value};
 use proptest::prelude::*;
 
-use crate::rpc::wire::Message;
-use crate::rpc::wire::is_xml_char;
-use crate::rpc::wire::tests::{bytes, decode, decode_answer, decode_in_pieces};
+use crate::rpc::wire::tests::{bytes, decode, decode_answer, decode_form, decode_in_pieces};
+use crate::rpc::wire::{Form, Message, is_xml_char};
 
 fn text() -> impl Strategy<Value = String> {
     // Control characters come seldom enough from `any` for this filter.
@@ -54,6 +53,18 @@ proptest! {
     ) {
         let body = bytes(Message::call("echo", params.clone()).unwrap());
         prop_assert_eq!(decode_in_pieces(&body, piece), Ok(("echo".to_owned(), params)));
+    }
+
+    #[test]
+    fn every_value_survives_a_call_with_raw_contents(
+        params in proptest::collection::vec(value(), 0..4),
+        contents in proptest::collection::vec(any::<u8>(), 500..2000),
+        piece in 1usize..3000,
+    ) {
+        let params = [params, vec![Value::Base64(contents)]].concat();
+        let message = Message::call("echo", params.clone()).unwrap().in_form(Form::Raw);
+        let body = bytes(message);
+        prop_assert_eq!(decode_form(Form::Raw, &body, piece), Ok(("echo".to_owned(), params)));
     }
 
     #[test]
