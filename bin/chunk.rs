@@ -8,6 +8,10 @@ use htfs::cli::{self, IdentityArgs, LogArgs};
 use htfs::listen::Listen;
 use htfs::{chunk, limits};
 
+/// A small call allocates dozens of times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A chunk server of an htfs: keeps the contents of files
 ///
 /// It serves XML-RPC over HTTPS, prints `listening on <URL>` when it does, makes itself known to

@@ -14,6 +14,10 @@ use htfs::error::Result;
 use htfs::proto::classic::Dialect;
 use tokio_util::sync::CancellationToken;
 
+/// A small call allocates dozens of times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Mounts an htfs as an ordinary directory
 ///
 /// It runs until SIGINT or SIGTERM, or until the directory is unmounted with `fusermount3 -u`; it

@@ -8,6 +8,10 @@ use htfs::cli::{self, IdentityArgs, LogArgs};
 use htfs::listen::Listen;
 use htfs::{limits, master};
 
+/// A small call allocates dozens of times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The master of an htfs: keeps names and attributes, and says which chunk server holds what
 ///
 /// It serves XML-RPC over HTTPS, prints `listening on <URL>` when it does, and stops on SIGINT and
