@@ -59,7 +59,7 @@ impl Master {
             async { done.map(|()| Done) }
         });
         let master = Arc::clone(self);
-        registry.add(move |_: SyncMaster, _| {
+        registry.add_quick(move |_: SyncMaster, _| {
             let store = Arc::clone(&master.store);
             async move { in_background(move || store.sync()).await.map(|()| Done) }
         });

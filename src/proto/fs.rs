@@ -68,6 +68,8 @@ pub struct Written {
     /// Whether contents changed, so that size and times follow. If not, this only tells that every
     /// replica of these chunks has the version named, with all cuts made, and what they take up.
     pub is_modified: bool,
+    /// Whether the answer is to wait until the master has this, and all it did before, on its disk.
+    pub is_durable: bool,
 }
 
 /// What one chunk takes up now, for the account of space.

@@ -3,8 +3,9 @@
 //! What fjall 3.1 does, read in its source and relied upon here:
 //!
 //! * `commit` hands the whole batch to the operating system with `write(2)` before it returns
-//!   (`PersistMode::Buffer`, the default), so the death of this process loses no commit. Only
-//!   `persist(SyncAll)` makes commits survive a power cut.
+//!   (`PersistMode::Buffer`, the default), so the death of this process loses no commit. Only a
+//!   sync of the journal makes commits survive a power cut. A journal that is full is synced before
+//!   the next one is made, and so is the directory after that.
 //! * A batch ends in a checksum and a magic number. Recovery cuts the journal behind the last whole
 //!   batch: a commit torn by `kill -9` is gone as a whole. Damage in the *middle* of a batch whose
 //!   end is there (a power cut can write pages out of order) is refused with an error instead.
@@ -132,7 +133,6 @@ impl Store {
         let result = {
             let state = self.opened()?;
             let database = writable(&state)?;
-            self.sync_journal_beside_writers();
             database.sync()
         };
         match result {
@@ -246,20 +246,6 @@ impl Store {
 
     fn fail(&self, what: &str, error: &Error) -> FsError {
         self.refuse_writes(format!("{what} in {}: {}", self.path.display(), describe(error)))
-    }
-
-    /// Writes the bulk of the journal through to the disk without fjall's lock on it, which would
-    /// keep writers waiting. Only to make the sync that follows short: its errors do not count.
-    fn sync_journal_beside_writers(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "jnl")
-                && let Ok(journal) = std::fs::File::open(path)
-            {
-                journal.sync_data().ok();
-            }
-        }
     }
 }
 

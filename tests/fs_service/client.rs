@@ -168,7 +168,7 @@ impl Client {
         let used = ChunkBytes { key: chunk.key, version: chunk.version, bytes: end };
         let call = Extend {
             ino: opened.attr.ino,
-            written: Packed(Written { end, is_modified: true }),
+            written: Packed(Written { end, is_modified: true, is_durable: false }),
             chunks: Packed(vec![used]),
             who: self.who(),
             session: self.session,

@@ -40,13 +40,18 @@ pub fn register(
         store.adopt(&*values, &call.key, (&call.chunk, call.version), call.size)
     });
     let values = Arc::clone(staged);
-    offer(registry, store, move |store, call: SyncChunks| {
-        match call.chunks {
-            Some(chunks) => store.sync(&chunks)?,
-            None => values.sync().and(store.sync_all())?,
-        }
-        Ok(Done)
+    let own = Arc::clone(store);
+    registry.add_quick(move |call: SyncChunks, _| {
+        let (own, values) = (Arc::clone(&own), Arc::clone(&values));
+        async move { in_background(move || sync(&own, &*values, call)).await.map(|()| Done) }
     });
+}
+
+fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Result<()> {
+    match call.chunks {
+        Some(chunks) => store.sync(&chunks),
+        None => staged.sync().and(store.sync_all()),
+    }
 }
 
 fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {

@@ -129,7 +129,7 @@ impl<C: Cluster> NativeFs<C> {
         let made = self.cluster.change(chunk, ChunkChange::Cut).await;
         let (Ok(bytes), Some(inode)) = (made, self.inodes.get(ino)) else { return };
         let chunk = ChunkBytes { key: chunk.key, version: chunk.version, bytes };
-        let written = Written { end: 0, is_modified: false };
+        let written = Written { end: 0, is_modified: false, is_durable: false };
         let losses = inode.state().lock_losses;
         if let Err(error) = self.extend(&inode, written, vec![chunk], (who, losses)).await {
             tracing::debug!(%ino, "the master was not told of a cut: {error}");

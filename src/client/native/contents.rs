@@ -10,6 +10,7 @@ use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
 use super::inodes::OpenFile;
+use super::writer::Goal;
 use crate::client::vfs::Handle;
 use crate::error::Result;
 use crate::extent::chunk_count;
@@ -109,24 +110,43 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
-        self.flush_inode(inode).await?;
+        let has_sent = {
+            let _turn = inode.turn.lock().await;
+            self.flush_to(Goal::Durable, inode).await?
+        };
+        if has_sent {
+            return Ok(());
+        }
+        // Each is durable by itself, so they need not wait for each other.
+        let (contents, names) =
+            tokio::join!(self.sync_contents(inode, Vec::new()), self.sync_names());
+        contents.and(names)
+    }
+
+    /// Syncs all chunks of a file; of those in `written` the master may not know yet that there is
+    /// something in them.
+    pub(super) async fn sync_contents(
+        &self,
+        inode: &Arc<Inode>,
+        written: Vec<ChunkLayout>,
+    ) -> Result<()> {
         let known = {
             let state = inode.state();
             state.layout.all(chunk_count(state.attr.size)).filter(|_| !state.is_stale)
         };
-        let layout = match known {
+        let mut layout = match known {
             Some(layout) => layout,
             None => self.layout_from(inode.ino, 0).await?,
         };
-        // Each is durable by itself, so they need not wait for each other.
-        let (contents, names) = tokio::join!(self.sync_chunks(layout), self.sync_names());
-        contents.and(names)
+        layout.retain(|chunk| chunk.bytes > 0 && written.iter().all(|new| new.key != chunk.key));
+        layout.extend(written);
+        self.sync_chunks(layout).await
     }
 
     async fn sync_chunks(&self, layout: Vec<ChunkLayout>) -> Result<()> {
         let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
         for chunk in layout {
-            for server in chunk.replicas.iter().filter(|_| chunk.bytes > 0) {
+            for server in &chunk.replicas {
                 servers.entry(server.clone()).or_default().push(chunk.key);
             }
         }

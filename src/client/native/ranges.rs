@@ -70,7 +70,8 @@ impl<C: Cluster> NativeFs<C> {
                 outcome => break outcome?,
             }
         };
-        let written = Written { end: if keeps_size { 0 } else { end }, is_modified: true };
+        let written =
+            Written { end: if keeps_size { 0 } else { end }, is_modified: true, is_durable: false };
         let told = self.extend(inode, written, chunks, (who, losses)).await;
         let mut state = inode.state();
         state.clean.remove(offset, length);
@@ -253,7 +254,7 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) -> Result<()> {
         let chunk = ChunkBytes { key: target.key, version: target.version, bytes };
-        let written = Written { end, is_modified: true };
+        let written = Written { end, is_modified: true, is_durable: false };
         let losses = to.state().lock_losses;
         let told = self.extend(to, written, vec![chunk], (who, losses)).await;
         let mut state = to.state();

@@ -25,6 +25,15 @@ use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
 use crate::rpc::shards::{self, Shard};
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
+/// How far what was written is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Where everybody sees it.
+    Visible,
+    /// And onto the disks of all servers, with all that the file had before.
+    Durable,
+}
+
 /// Who wrote, and how often locks on the file had been lost then.
 type Writer<'a> = (&'a Credentials, u64);
 
@@ -40,22 +49,30 @@ impl<C: Cluster> NativeFs<C> {
 
     /// As [`Self::flush_inode`], for a caller that holds the turn.
     pub(super) async fn flush_in_turn(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.flush_to(Goal::Visible, inode).await.map(|_| ())
+    }
+
+    /// Sends what was written, for a caller that holds the turn; answers whether there was anything.
+    ///
+    /// # Errors
+    /// What stood in the way. The bytes are kept, unless only their way to the disk failed.
+    pub(super) async fn flush_to(&self, goal: Goal, inode: &Arc<Inode>) -> Result<bool> {
         let (flight, writer, losses) = {
             let mut state = inode.state();
-            let Some(flight) = state.take_off() else { return Ok(()) };
+            let Some(flight) = state.take_off() else { return Ok(false) };
             (flight, state.writer.clone(), state.lock_losses)
         };
         shards::at_home().await;
-        let sent = self.send_until_current(inode, &flight, (&writer, losses)).await;
+        let sent = self.send_until_current(goal, inode, &flight, (&writer, losses)).await;
         let mut state = inode.state();
         let held_before = flight_size(&flight) + state.dirty.byte_count();
         match sent {
-            Ok(attr) => {
+            Ok((attr, synced)) => {
                 state.land();
                 self.note_change(&mut state, attr);
                 self.dirty_bytes
                     .fetch_sub(held_before - state.dirty.byte_count(), Ordering::Relaxed);
-                Ok(())
+                synced.map(|()| true)
             }
             Err(error) => {
                 match state.lock_losses == losses {
@@ -72,13 +89,14 @@ impl<C: Cluster> NativeFs<C> {
 
     async fn send_until_current(
         &self,
+        goal: Goal,
         inode: &Arc<Inode>,
         flight: &Flight,
         writer: Writer<'_>,
-    ) -> Result<Attr> {
+    ) -> Result<(Attr, Result<()>)> {
         let mut attempt = 1;
         loop {
-            match self.send(inode, flight, writer).await {
+            match self.send(goal, inode, flight, writer).await {
                 Err(error) if may_be_old(&error, attempt) => {
                     inode.state().layout.clear();
                     attempt += 1;
@@ -88,14 +106,29 @@ impl<C: Cluster> NativeFs<C> {
         }
     }
 
-    async fn send(&self, inode: &Arc<Inode>, flight: &Flight, writer: Writer<'_>) -> Result<Attr> {
+    /// Answers the attributes after the write, and whether it is on the disks of the chunk servers,
+    /// if that was the goal.
+    async fn send(
+        &self,
+        goal: Goal,
+        inode: &Arc<Inode>,
+        flight: &Flight,
+        writer: Writer<'_>,
+    ) -> Result<(Attr, Result<()>)> {
         let batches = batches(flight);
         let indexes: Vec<u64> = batches.keys().copied().collect();
         let layouts = self.place(inode, &indexes).await?;
         let chunks = self.write_chunks(&layouts, batches).await?;
         let end = flight.last().map_or(0, |(offset, data)| offset + data.len() as u64);
-        let written = Written { end, is_modified: true };
-        self.extend(inode, written, chunks, writer).await
+        let is_durable = goal == Goal::Durable;
+        let written = Written { end, is_modified: true, is_durable };
+        let told = self.extend(inode, written, chunks, writer);
+        if !is_durable {
+            return Ok((told.await?, Ok(())));
+        }
+        // The disks need not wait for each other.
+        let (told, synced) = tokio::join!(told, self.sync_contents(inode, layouts));
+        Ok((told?, synced))
     }
 
     /// Tells the master what was written, and takes over what it answers.

@@ -1,5 +1,7 @@
 //! Files that are opened, and what happens to their contents.
 
+use std::sync::Arc;
+
 use super::place::Choice;
 use super::{FileSystem, Known, Origin, lock, placement_key};
 use crate::error::Result;
@@ -7,6 +9,7 @@ use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace};
 use crate::proto::Packed;
 use crate::proto::fs::{Append, Create, Extend, Layout, Open, OpenMode, Opened};
+use crate::store::in_background;
 use crate::types::{Access, Attr, ChunkLayout, Credentials, FileKind, Ino, SetAttr};
 
 impl FileSystem {
@@ -65,7 +68,16 @@ impl FileSystem {
         Ok(Packed(page.chunks))
     }
 
-    pub(super) fn extend(&self, call: Extend) -> Result<Packed<Attr>> {
+    pub(super) async fn extend(self: Arc<Self>, call: Extend) -> Result<Packed<Attr>> {
+        let is_durable = call.written.0.is_durable;
+        let attr = self.take_extent(call)?;
+        if is_durable {
+            in_background(move || self.store.sync()).await?;
+        }
+        Ok(attr)
+    }
+
+    fn take_extent(&self, call: Extend) -> Result<Packed<Attr>> {
         let Extend { ino, written, chunks: Packed(chunks), who: Packed(who), session } = call;
         let uses = chunks.iter().map(|chunk| ChunkUse {
             key: chunk.key,

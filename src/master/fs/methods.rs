@@ -43,7 +43,8 @@ impl FileSystem {
         self.quick(registry, Self::open);
         self.quick(registry, Self::create);
         self.quick(registry, Self::place);
-        self.quick(registry, Self::extend);
+        let files = Arc::clone(self);
+        registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);

@@ -1,7 +1,9 @@
 //! One open database of fjall, with its tables, transactions and errors in our terms.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::fjall::{
@@ -30,6 +32,7 @@ const COMMITS: &str = "commits";
 const LAST_COMMIT: &[u8] = b"last";
 
 pub(super) struct Database {
+    path: PathBuf,
     fjall: SingleWriterTxDatabase,
     tables: HashMap<Table, SingleWriterTxKeyspace>,
     commits: SingleWriterTxKeyspace,
@@ -60,7 +63,13 @@ impl Database {
         let last = commits.get(LAST_COMMIT).map_err(describe)?;
         let last =
             last.and_then(|bytes| bytes.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
-        Ok(Self { fjall, tables, commits, last_commit: AtomicU64::new(last) })
+        Ok(Self {
+            path: path.to_owned(),
+            fjall,
+            tables,
+            commits,
+            last_commit: AtomicU64::new(last),
+        })
     }
 
     /// Runs `work` in a transaction and commits it: the number of the commit, what `work`
@@ -95,9 +104,31 @@ impl Database {
         Reading { snapshot: snapshot.clone(), tables: &self.tables }
     }
 
+    /// Syncs what was committed before the call. Not by `persist(SyncAll)`: that holds fjall's lock
+    /// on the journal, which would keep writers waiting, and writes the journal's times, too.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        self.fjall.persist(PersistMode::SyncAll)
+        // Says if a write has failed in the background.
+        self.fjall.persist(PersistMode::Buffer)?;
+        // If it is full meanwhile, fjall syncs it itself.
+        let journal = newest_journal(&self.path)?;
+        Ok(File::open(journal)?.sync_data()?)
     }
+}
+
+/// The journal that commits go to: the one with the highest number, `<number>.jnl`.
+fn newest_journal(path: &Path) -> io::Result<PathBuf> {
+    let mut newest: Option<(u64, PathBuf)> = None;
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        if let Some(number) = number.filter(|_| is_journal)
+            && newest.as_ref().is_none_or(|(newest, _)| *newest < number)
+        {
+            newest = Some((number, path));
+        }
+    }
+    newest.map(|(_, path)| path).ok_or_else(|| io::Error::other("the store has no journal"))
 }
 
 struct Reading<'a> {
@@ -182,14 +213,14 @@ impl Txn for Writing<'_> {
     }
 }
 
-pub(super) fn io_error(error: &Error) -> Option<&std::io::Error> {
+pub(super) fn io_error(error: &Error) -> Option<&io::Error> {
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error),
         _ => None,
     }
 }
 
-pub(super) fn is_no_space(error: &std::io::Error) -> bool {
+pub(super) fn is_no_space(error: &io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
