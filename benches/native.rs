@@ -63,7 +63,7 @@ impl Client {
         let used = ChunkBytes { key: chunk.key, version: chunk.version, bytes: 100 };
         let call = Extend {
             ino: opened.attr.ino,
-            written: Packed(Written { end: 100, is_modified: true }),
+            written: Packed(Written { end: 100, is_modified: true, is_durable: false }),
             chunks: Packed(vec![used]),
             who: Packed(Credentials::ROOT),
             session: self.session,
