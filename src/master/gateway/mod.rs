@@ -40,7 +40,7 @@ use crate::limits;
 use crate::master::fs::FileSystem;
 use crate::master::service::Master;
 use crate::proto::Packed;
-use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, Put};
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::gateway::{Awaited, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
@@ -80,6 +80,11 @@ impl Gateway {
         registry.add(move |call: ChangeSize, caller| {
             let done = block_in_place(|| own.change_size(&call, &caller));
             async { done.map(|()| Done) }
+        });
+        let own = Arc::clone(self);
+        registry.add(move |_: GetServer, caller| {
+            let server = own.files.choose_server(&caller.token());
+            async { Ok(server) }
         });
         let own = Arc::clone(self);
         registry.add(move |call: Resolve, _| {
