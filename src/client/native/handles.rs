@@ -125,7 +125,8 @@ impl<C: Cluster> NativeFs<C> {
         let Packed(opened) = self.forget_unless_done(made, &[(parent, name)])?;
         self.note_name((parent, name), &opened.attr, opened.parent.as_ref(), &fence);
         if opened.is_new {
-            // The kernel asks before the first write whether it has to take this away.
+            // The kernel asks before the first write whether it has to take this away. Its
+            // attributes tell that as well, but may be dropped with those of another inode.
             let capabilities = Bytes::from_static(b"security.capability");
             let xattrs = self.cache.xattr_fence(opened.attr.ino);
             self.cache.put_absent_xattr(opened.attr.ino, capabilities, xattrs);

@@ -9,7 +9,7 @@
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
 //! what other clients do; `held_locks` is about what is lost with a session, `doubt` about what is
-//! lost with an answer.
+//! lost with an answer. `told` is what the kernel knows.
 
 mod ahead;
 pub mod attached;
@@ -35,6 +35,7 @@ mod ranges;
 mod reader;
 pub mod remote;
 mod session;
+mod told;
 mod vfs;
 mod writer;
 

@@ -342,6 +342,10 @@ impl<C: Cluster> NativeFs<C> {
             if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
                 *attr = inode.state().update(attr.clone());
             }
+            if with_attributes {
+                // Each is as good as a lookup to the kernel.
+                self.told.note(ino, &entry.name, entry.ino);
+            }
         }
         *last = LastPage {
             parent: Some(page.parent),
