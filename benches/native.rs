@@ -113,7 +113,8 @@ async fn measure_events(from: &Client, to: &mut Client) {
         let arrival = async {
             loop {
                 let (session, after) = (to.session, to.last_event);
-                let events = to.call(WaitEvents { session, after, wait_ms: 10_000 }).await.0;
+                let events =
+                    to.call(WaitEvents { session, after, wait_ms: 10_000, own: false }).await.0;
                 to.last_event = events.last_event;
                 if events.changes.contains(&entry) {
                     return Instant::now();

@@ -102,6 +102,13 @@ kinds! {
 }
 
 impl ErrorKind {
+    /// Whether a call that failed so may have been carried out all the same: the answer did not come,
+    /// or cannot be read, or the server failed in the middle.
+    #[must_use]
+    pub const fn leaves_outcome_open(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Io | Self::Protocol)
+    }
+
     /// The kind with this errno, if it is one of ours.
     #[must_use]
     pub fn from_errno(errno: i32) -> Option<Self> {

@@ -241,6 +241,17 @@ pub const PENDING_MAX: usize = 65_536;
 /// Time between two rounds of trying them.
 pub const PENDING_PERIOD: Duration = Duration::from_secs(1);
 
+/// Values under one path that a chunk server keeps although others were staged there since: their
+/// clients may not have been at the master yet.
+pub const STAGED_KEPT_MAX: usize = 8;
+
+/// A value that was staged, and for which its client has not come to the master, is removed after
+/// this long: the client has died.
+pub const STAGED_GRACE: Duration = Duration::from_secs(3600);
+
+/// Staged values of which a chunk server remembers since when they are there.
+pub const STAGED_WATCHED_MAX: usize = 65_536;
+
 /// Time between two heartbeats of a chunk server.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
 
@@ -324,4 +335,5 @@ const _: () = {
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(BACKUP_EVERY_DEFAULT > 0);
+    assert!(CHARGE_TIMEOUT.as_millis() < STAGED_GRACE.as_millis());
 };

@@ -11,10 +11,12 @@ use common::cluster::{Cluster, Kind};
 use common::rpc::{Rpc, key_of};
 use common::{SOON, turn, wait_until};
 use htfs::error::{ErrorKind, FsError};
+use htfs::proto::Packed;
 use htfs::proto::chunk::{
-    Adopt, Allocate, Copy, Delete, Found, GetSpace, List, MakeCuts, Optional, Punch, Read, Seek,
-    Stat, SyncChunks, Truncate, Write, Zero,
+    Allocate, Copy, Delete, Found, GetSpace, List, MakeCuts, Optional, Punch, Read, Seek, Stat,
+    SyncChunks, Truncate, Write, Zero,
 };
+use htfs::proto::gateway::{Discard, Take};
 use htfs::proto::server::SyncChunk;
 use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, ServerUrl, Whence};
 
@@ -129,12 +131,15 @@ fn a_value_becomes_the_contents_of_a_file() {
     let cluster = Cluster::start(&Kind::Rust, 1);
     let (rpc, url) = (Rpc::new(), &cluster.chunks[0].url);
     rpc.put(url, "/x", Some("hello\n")).expect("put");
-    let adopt = |size| Adopt { key: key_of("/x"), chunk: key(3, 0), version: 1, size };
-    assert_eq!(kind(rpc.call(url, adopt(7))), ErrorKind::InvalidArgument);
-    assert_eq!(rpc.call(url, adopt(6)).expect("adopt"), 1);
+    let take = |size| Take { key: key_of("/x"), chunk: key(3, 0), version: 1, size };
+    assert_eq!(kind(rpc.call(url, take(7))), ErrorKind::InvalidArgument);
+    let Packed(staged) = rpc.call(url, take(6)).expect("take");
     assert_eq!(rpc.call(url, read(key(3, 0), 0, 100)).expect("read"), "hello\n");
+    assert!(rpc.get(url, "/x").expect("get").is_some(), "whoever dies now can begin again");
+    let discard = Discard { key: key_of("/x"), token: staged.token };
+    assert!(rpc.call(url, discard).expect("discard"));
     assert_eq!(rpc.get(url, "/x").expect("get"), None);
-    assert_eq!(kind(rpc.call(url, adopt(6))), ErrorKind::NotFound);
+    assert_eq!(kind(rpc.call(url, take(6))), ErrorKind::NotFound);
 }
 
 /// Bytes that a writer writes at once. Every fourth such run is the same writer's, so that blocks

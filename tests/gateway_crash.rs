@@ -50,6 +50,41 @@ fn a_chunk_server_that_dies_before_the_put_takes_nothing_away() {
 }
 
 #[test]
+fn who_is_first_at_the_master_keeps_his_contents_when_the_other_dies() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &[]);
+    let (first, other) = (
+        Classic::new(&cluster.master.url, DIALECTS[0]),
+        Classic::new(&cluster.master.url, DIALECTS[3]),
+    );
+    first.write("/old", b"what was there before").expect("put");
+    for path in ["/new", "/old"] {
+        let server = first.stage(path, b"the first", LONG_S).expect("stage");
+        first.announce(path, &server, 9).expect("announce");
+        other.stage(path, b"and the other", LONG_S).expect("stage");
+        // The other one is dead now, or slow.
+        first.put_dict(path, &dict(9, &server), LONG_S).expect("put");
+        assert_eq!(first.read(path).expect("get").expect("it is there"), "the first");
+        wait_until("the first one's contents are there", SOON, || {
+            fs::read(mount.path(&path[1..])).is_ok_and(|found| found == b"the first")
+        });
+        // It was slow.
+        other.put_dict(path, &dict(13, &server), LONG_S).expect("put");
+        wait_until("the other one's contents are there", SOON, || {
+            fs::read(mount.path(&path[1..])).is_ok_and(|found| found == b"and the other")
+        });
+    }
+    // A client that deletes what another one is about to store does not delete that.
+    let server = first.stage("/old", b"the first", LONG_S).expect("stage");
+    other.delete("/old").expect("delete");
+    first.put_dict("/old", &dict(9, &server), LONG_S).expect("put");
+    wait_until("it is there again", SOON, || {
+        fs::read(mount.path("old")).is_ok_and(|found| found == b"the first")
+    });
+}
+
+#[test]
 fn a_new_file_whose_server_is_away_comes_into_the_tree_when_that_is_back() {
     let _turn = turn();
     let mut cluster = Cluster::start(&Kind::Rust, 1);

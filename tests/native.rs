@@ -12,11 +12,11 @@ use bytes::Bytes;
 use fake_cluster::FakeCluster;
 
 use htfs::client::native::NativeFs;
-use htfs::client::vfs::{Handle, OpenFlags};
+use htfs::client::vfs::{self, Handle, OpenFlags};
 use htfs::error::ErrorKind;
 use htfs::limits::CHUNK_SIZE;
 use htfs::proto::session::{Lock, LockKind};
-use htfs::types::{Attr, Cookie, Credentials, Ino, Name, SetAttr, Whence};
+use htfs::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr, Whence};
 
 const ROOT: Credentials = Credentials::ROOT;
 const READ_WRITE: OpenFlags = OpenFlags(libc::O_RDWR);
@@ -92,6 +92,40 @@ async fn a_small_file_takes_three_calls_to_write_and_two_to_read() {
     b.lookup(Ino::ROOT, &name("f"), &ROOT).await.unwrap();
     b.lookup(Ino::ROOT, &name("f"), &ROOT).await.unwrap();
     assert_eq!(calls() - before, 1);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_the_capabilities_of_a_new_file() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    let capability = || Bytes::from_static(b"security.capability");
+    // Enough for some of which the attributes are dropped with those of the directory.
+    for number in 0..200 {
+        let (handle, ino) = create(&fs, &format!("f{number}")).await;
+        let before = cluster.asked.load(Ordering::SeqCst);
+        let absent = fs.getxattr(ino, capability(), &ROOT).await.unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::NoAttribute);
+        assert_eq!(cluster.asked.load(Ordering::SeqCst), before, "file {number}");
+        fs.release(handle, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rename_that_comes_too_late_does_not_look_done() {
+    let cluster = FakeCluster::new();
+    // This one hears no news.
+    let late = NativeFs::attach(cluster.clone(), "late").await.unwrap();
+    let (other, _guard) = cluster.client().await;
+    let (a, b) = (name("a"), name("b"));
+    other.mkdir(Ino::ROOT, &a, 0o755, &ROOT).await.unwrap();
+    let look = |name: &Name| vfs::Vfs::lookup(&late, Ino::ROOT, name.clone(), ROOT);
+    let ino = look(&a).await.unwrap().ino;
+    other.rename((Ino::ROOT, &a), (Ino::ROOT, &b), RenameMode::Replace, &ROOT).await.unwrap();
+    // The kernel still trusts the old name, and asks for the new one.
+    assert_eq!(look(&b).await.unwrap_err().kind(), ErrorKind::Stale);
+    // So it begins once more, with the old one.
+    assert_eq!(look(&a).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(look(&b).await.unwrap().ino, ino);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,9 @@ use common::cluster::{Cluster, Kind, Server};
 use common::rpc::{Rpc, key_of, text_value};
 use common::{SOON, keys, wait_until};
 use htfs::error::ErrorKind;
-use htfs::proto::classic::{ChangeSize, Dialect, GetServer, PrintContent, ReadFile, WriteFile};
+use htfs::proto::classic::{
+    ChangeSize, Dialect, GetServer, PrintContent, ReadFile, Register, WriteFile,
+};
 use htfs::rpc::CallError;
 use htfs::types::ServerUrl;
 
@@ -154,4 +156,24 @@ fn dumps_stay_inside_and_content_is_printed_line_by_line() {
         let lines = server.process.lines_until("a\\nvalue");
         assert!(lines.iter().any(|line| line.starts_with("a\\nkey String 7 bytes, ")), "{lines:?}");
     }
+}
+
+#[test]
+fn a_server_of_ours_that_is_silent_is_left_out_and_one_of_others_is_not() {
+    let mut cluster = Cluster::start(&Kind::Rust, 1);
+    let rpc = Rpc::new();
+    let own = url_of(&cluster.chunks[0]);
+    assert_eq!(next_server(&rpc, &cluster.master), Some(own.clone()));
+    // As one of the homework's, it registers and is not heard of any more.
+    let other = ServerUrl::new("https://localhost:1").expect("a URL");
+    rpc.call(&cluster.master.url, Register { server: other.clone() }).expect("register");
+    let is_named = |server: &ServerUrl, master: &Server| {
+        (0..4).any(|_| next_server(&rpc, master).as_ref() == Some(server))
+    };
+    assert!(is_named(&own, &cluster.master) && is_named(&other, &cluster.master));
+    cluster.chunks[0].process.kill();
+    wait_until("it is left out", SOON, || !is_named(&own, &cluster.master));
+    assert_eq!(next_server(&rpc, &cluster.master), Some(other));
+    cluster.chunks[0].start_again();
+    wait_until("it is there again", SOON, || is_named(&own, &cluster.master));
 }

@@ -300,7 +300,12 @@ impl Contents {
     }
 
     /// Brings a value to its place; `None` if it is to be deleted.
-    fn prepare(&self, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<Option<Stored>> {
+    pub(super) fn prepare(
+        &self,
+        value: StoredValue,
+        ttl_s: i64,
+        now: Timestamp,
+    ) -> Result<Option<Stored>> {
         let Ok(ttl_s @ 1..) = u64::try_from(ttl_s) else { return Ok(None) };
         let expires = now.plus_seconds(ttl_s.min(limits::TTL_MAX_S));
         self.store_value(value, expires).map(Some)
@@ -359,7 +364,7 @@ impl Contents {
     }
 
     /// The file of a record that the index has no more may go, when the log is on the disk.
-    fn release(&self, old: Option<Stored>) {
+    pub(super) fn release(&self, old: Option<Stored>) {
         if let Some(file) = old.as_ref().and_then(Stored::file) {
             self.loose().replaced.push(file.id);
         }
@@ -374,13 +379,13 @@ impl Contents {
     }
 
     /// [`Contents::discard`] after a failure, if it is certain that the index does not have it.
-    fn discard_after(&self, new: &Stored, error: &FsError) {
+    pub(super) fn discard_after(&self, new: &Stored, error: &FsError) {
         if error.kind() != ErrorKind::ReadOnly {
             self.discard(new);
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         // A panic leaves no half-made change behind: changes are made in the store, as a whole.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }

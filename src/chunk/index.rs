@@ -10,6 +10,7 @@ use crate::chunk::native;
 use crate::chunk::values::ValueFile;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::limits;
 use crate::store::logged::{LOG, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store};
@@ -102,6 +103,63 @@ impl Index {
         self.logged.write(|txn| Entries::put(txn, key, stored))
     }
 
+    /// As [`Index::put`], or [`Index::remove`] with `None`, for what a classic client stages: what was
+    /// there is kept under keys of its own, the latest so many of them. Returns what is not kept.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn stage(
+        &mut self,
+        key: &Key,
+        new: Option<&Stored>,
+        now: Timestamp,
+    ) -> Result<Vec<Stored>> {
+        self.logged.write(|txn| {
+            let mut gone = Vec::new();
+            if let Some(old) = Entries::remove(txn, key)? {
+                let mut kept = older(txn, key)?;
+                let number = kept.last().map_or(0, |(number, ..)| number + 1);
+                if kept.len() == limits::STAGED_KEPT_MAX {
+                    gone.extend(Entries::remove(txn, &kept.remove(0).1)?);
+                }
+                match older_key(key, number) {
+                    Some(place) if old.expires > now => drop(Entries::put(txn, &place, &old)?),
+                    _ => gone.push(old),
+                }
+            }
+            if let Some(new) = new {
+                Entries::put(txn, key, new)?;
+            }
+            Ok(gone)
+        })
+    }
+
+    /// What is staged under a key and was not taken, with the keys where it is, the latest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn staged(&self, key: &Key) -> Result<Vec<(Key, Stored)>> {
+        self.logged.read(|txn| staged(txn, key))
+    }
+
+    /// Deletes what is staged under a key from the latest value on that is wanted, and returns it:
+    /// what was staged before it has been overtaken.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed then.
+    pub fn remove_staged(
+        &mut self,
+        key: &Key,
+        is_wanted: impl Fn(&Stored) -> bool,
+    ) -> Result<Vec<Stored>> {
+        self.logged.write(|txn| {
+            let all = staged(txn, key)?;
+            let overtaken = all.iter().skip_while(|(_, stored)| !is_wanted(stored));
+            let removed = overtaken.map(|(place, _)| Entries::remove(txn, place));
+            Ok(removed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+    }
+
     /// Deletes, and returns what was there.
     ///
     /// # Errors
@@ -170,6 +228,44 @@ impl Index {
     pub fn counts(&self) -> Result<Counts> {
         self.logged.read(Entries::counts)
     }
+}
+
+/// Between a path and the number of a value that was staged there before others.
+const OLDER_MARK: u8 = 0;
+
+/// Where a value is kept when another one is staged under its key, if such a key can be.
+fn older_key(key: &Key, number: u64) -> Option<Key> {
+    Key::new([key.as_bytes(), &[OLDER_MARK], &number.to_be_bytes()].concat()).ok()
+}
+
+/// The key under which a value was staged that is kept under this one now; the key itself if it is
+/// none of these.
+#[must_use]
+pub fn staged_under(place: &Key) -> Key {
+    match place.as_bytes().split_last_chunk::<8>() {
+        Some(([path @ .., OLDER_MARK], _)) => Key::new(path.to_vec()).unwrap_or(place.clone()),
+        _ => place.clone(),
+    }
+}
+
+/// Values that were staged under a key before the last one: their numbers, in ascending order, where
+/// they are kept, and what they are.
+fn older(txn: &dyn ReadTxn, key: &Key) -> Result<Vec<(u64, Key, Stored)>> {
+    let Ok(before) = Key::new([key.as_bytes(), &[OLDER_MARK]].concat()) else {
+        return Ok(Vec::new());
+    };
+    let page = Entries::page(txn, Some(&before), limits::STAGED_KEPT_MAX)?;
+    let own = page.into_iter().filter_map(|(place, stored)| {
+        let number = place.as_bytes().strip_prefix(before.as_bytes())?.try_into().ok()?;
+        Some((u64::from_be_bytes(number), place, stored))
+    });
+    Ok(own.collect())
+}
+
+fn staged(txn: &dyn ReadTxn, key: &Key) -> Result<Vec<(Key, Stored)>> {
+    let last = Entries::get(txn, key)?.map(|stored| (key.clone(), stored));
+    let older = older(txn, key)?.into_iter().rev().map(|(_, place, stored)| (place, stored));
+    Ok(last.into_iter().chain(older).collect())
 }
 
 fn files(txn: &dyn ReadTxn) -> Result<HashSet<u64>> {

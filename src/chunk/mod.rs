@@ -60,6 +60,8 @@ pub struct Config {
     pub backup_every: u64,
     /// Time between two sweeps for expired entries.
     pub sweep_period: Duration,
+    /// How long a staged value waits for its client to come to the master.
+    pub staged_grace: Duration,
 }
 
 impl Config {
@@ -77,6 +79,7 @@ impl Config {
             key,
             backup_every: limits::BACKUP_EVERY_DEFAULT,
             sweep_period: limits::SWEEP_PERIOD,
+            staged_grace: limits::STAGED_GRACE,
         }
     }
 }
@@ -151,6 +154,8 @@ pub async fn start(config: Config) -> Result<Running> {
     native::register(&mut registry, &chunks, &staged, &client);
     let gateway = Gateway::new((&contents, &chunks), &client, (&master, &url));
     gateway::register(&mut registry, &gateway);
+    let times = (config.sweep_period, config.staged_grace);
+    tasks.spawn(gateway::forget_forsaken(gateway, times, shutdown.clone()));
     let registry = Arc::new(registry);
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
     let own = Arc::clone(&contents);

@@ -1,33 +1,85 @@
-//! The values of the hash table as contents of files to be: what `chunk.take` and `chunk.adopt` take
+//! Values that classic clients put under paths, as contents of files to be: what `chunk.take` takes
 //! over.
+//!
+//! Several clients may be storing the same file. Each puts its value here first and goes to the
+//! master then, so a value that another one replaces is kept: its client may be the first at the
+//! master, and the other one never get there. When the master has taken a value, it is removed with
+//! those that were staged before it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
 use crate::chunk::contents::Contents;
-use crate::chunk::index::Stored;
+use crate::chunk::index::{Stored, staged_under};
 use crate::chunk::native::StagedValues;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::form::Form;
 use crate::proto::gateway::Staged;
-use crate::types::Key;
+use crate::types::{Key, StoredValue, TreePath};
+
+/// A value that waits for the master to take it.
+pub(super) struct Waiting {
+    /// Under which key it was put.
+    pub(super) key: Key,
+    /// Which value.
+    pub(super) token: u64,
+}
+
+impl Contents {
+    /// Stages a value for `ttl_s` seconds, or, if that is not above 0, leaves nothing to be seen
+    /// under the key. What others have staged there can still be taken.
+    ///
+    /// # Errors
+    /// As [`Contents::put`].
+    pub fn stage(&self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
+        let new = self.prepare(value, ttl_s, now)?;
+        let staged = self.index().stage(key, new.as_ref(), now);
+        let gone = staged.inspect_err(|error| {
+            new.iter().for_each(|new| self.discard_after(new, error));
+        })?;
+        gone.into_iter().for_each(|old| self.release(Some(old)));
+        Ok(())
+    }
+
+    /// The values under paths behind a key of the index, and the last key looked at, if any.
+    pub(super) fn waiting(&self, after: Option<&Key>) -> Result<(Vec<Waiting>, Option<Key>)> {
+        let page = self.index().page(after)?;
+        let last = page.last().map(|(place, _)| place.clone());
+        let waiting = page.into_iter().filter_map(|(place, stored)| {
+            let key = staged_under(&place);
+            TreePath::of(&key).is_some().then(|| Waiting { key, token: token(&stored) })
+        });
+        Ok((waiting.collect(), last))
+    }
+}
 
 impl StagedValues for Contents {
     fn contents(&self, key: &Key, size: u64) -> Result<(Staged, Bytes)> {
-        let (stored, value) = self.find(key, clock::now())?.ok_or_else(|| {
-            FsError::new(ErrorKind::NotFound, format!("there is no value under {key}"))
-        })?;
-        let (contents, form) = Form::read(&value, size).ok_or_else(|| {
-            let message = format!("the value under {key} is no contents of {size} bytes");
+        let mut is_any = false;
+        let staged = self.index().staged(key)?;
+        for (place, _) in staged {
+            let Some((stored, value)) = self.find(&place, clock::now())? else { continue };
+            is_any = true;
+            if let Some((contents, form)) = Form::read(&value, size) {
+                return Ok((Staged { layout: form.layout, token: token(&stored) }, contents));
+            }
+        }
+        Err(if is_any {
+            let message = format!("no value under {key} is contents of {size} bytes");
             FsError::new(ErrorKind::InvalidArgument, message)
-        })?;
-        Ok((Staged { layout: form.layout, token: token(&stored) }, contents))
+        } else {
+            FsError::new(ErrorKind::NotFound, format!("there is no value under {key}"))
+        })
     }
 
     fn discard(&self, key: &Key, wanted: u64) -> Result<bool> {
-        self.remove_if(key, |stored| wanted == 0 || token(stored) == wanted)
+        let is_wanted = |stored: &Stored| wanted == 0 || token(stored) == wanted;
+        let removed = self.index().remove_staged(key, is_wanted)?;
+        let is_any = !removed.is_empty();
+        removed.into_iter().for_each(|old| self.release(Some(old)));
+        Ok(is_any)
     }
 
     fn sync(&self) -> Result<()> {
@@ -35,10 +87,74 @@ impl StagedValues for Contents {
     }
 }
 
-/// A number for one value that was put once. It need not be the same in another process: a value
-/// that is not known again is taken for a new one.
+/// A number for one value that was put once, of 63 bits, as numbers have on the wire. It need not be
+/// the same in another process: a value that is not known again is taken for a new one.
 fn token(stored: &Stored) -> u64 {
     let mut hasher = DefaultHasher::new();
     stored.hash(&mut hasher);
-    hasher.finish().max(1)
+    (hasher.finish() >> 1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::chunk::contents::{Contents, ROLE};
+    use crate::chunk::native::StagedValues as _;
+    use crate::clock;
+    use crate::limits::{BACKUP_EVERY_DEFAULT, STAGED_KEPT_MAX};
+    use crate::store::DataDir;
+    use crate::types::{Key, StoredValue, ValueKind};
+
+    fn value(text: &str) -> StoredValue {
+        StoredValue { kind: ValueKind::String, bytes: text.to_owned().into() }
+    }
+
+    fn open(dir: &tempfile::TempDir) -> (DataDir, Contents) {
+        let dir = DataDir::open(dir.path(), ROLE).unwrap();
+        let contents = Contents::open(&dir, BACKUP_EVERY_DEFAULT, clock::now()).unwrap();
+        (dir, contents)
+    }
+
+    #[test]
+    fn what_is_replaced_can_be_taken_until_it_is_overtaken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_dir, contents) = open(&dir);
+        let (key, near) = (Key::new("/f").unwrap(), Key::new("/f/g").unwrap());
+        let stage = |text: &str, ttl_s| contents.stage(&key, value(text), ttl_s, clock::now());
+        contents.stage(&near, value("12"), 60, clock::now()).unwrap();
+        let large = "x".repeat(10_000);
+        stage("1", 60).unwrap();
+        stage(&large, 60).unwrap();
+        stage("333", 60).unwrap();
+        assert_eq!(contents.get(&key, clock::now()).unwrap().unwrap().value, value("333"));
+        assert_eq!(contents.contents(&key, 1).unwrap().1, "1");
+        let (staged, bytes) = contents.contents(&key, 10_000).unwrap();
+        assert_eq!(bytes, large);
+        assert!(contents.discard(&key, staged.token).unwrap());
+        assert!(contents.contents(&key, 1).is_err(), "it was staged before what was taken");
+        assert_eq!(contents.contents(&key, 3).unwrap().1, "333");
+        stage("", 0).unwrap();
+        assert!(contents.get(&key, clock::now()).unwrap().is_none(), "it is not to be seen");
+        assert_eq!(contents.contents(&key, 3).unwrap().1, "333");
+        assert!(contents.discard(&key, 0).unwrap());
+        assert!(contents.contents(&key, 3).is_err());
+        assert_eq!(contents.contents(&near, 2).unwrap().1, "12", "that is another file");
+        assert_eq!(contents.counts().unwrap().entries, 1);
+    }
+
+    #[test]
+    fn only_so_many_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_dir, contents) = open(&dir);
+        let key = Key::new("/f").unwrap();
+        for length in 1..=STAGED_KEPT_MAX + 3 {
+            contents.stage(&key, value(&"x".repeat(length)), 60, clock::now()).unwrap();
+        }
+        assert_eq!(contents.counts().unwrap().entries, STAGED_KEPT_MAX as u64 + 1);
+        assert!(contents.contents(&key, 2).is_err());
+        assert_eq!(contents.contents(&key, 3).unwrap().1, "xxx");
+        for length in 3..STAGED_KEPT_MAX as u64 + 3 {
+            let (staged, _) = contents.contents(&key, length).unwrap();
+            assert!(i64::try_from(staged.token).is_ok(), "it would be cut on the wire");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::CHUNK_SIZE;
+use super::{CALL_TIMEOUT, CHUNK_SIZE, SESSION_LEASE};
 
 /// Age at which nobody sees a cached name or attribute any more that the master's event stream does
 /// not vouch for.
@@ -17,6 +17,10 @@ pub const KERNEL_CACHE_AGE: Duration = Duration::from_millis(400);
 /// How long one question for events waits at the master. A mount hears of its master at least this
 /// often, so its caches stay valid.
 pub const EVENTS_WAIT: Duration = Duration::from_millis(400);
+
+/// How long a call of which the answer was lost may still be on its way to being carried out. A
+/// master that takes longer has ended the session by then, and refuses it.
+pub const OUTCOME_OPEN_MAX: Duration = Duration::from_secs(60);
 
 /// Inodes whose attributes a mount remembers.
 pub const INODES_CACHED_MAX: usize = 65_536;
@@ -87,6 +91,8 @@ const _: () = {
     assert!(EVENTS_WAIT.as_millis() < MOUNT_CACHE_AGE.as_millis());
     let cache_age_ms = MOUNT_CACHE_AGE.as_millis() + KERNEL_CACHE_AGE.as_millis();
     assert!(cache_age_ms <= CACHE_AGE_MAX.as_millis());
+    assert!(SESSION_LEASE.as_millis() < OUTCOME_OPEN_MAX.as_millis());
+    assert!(CALL_TIMEOUT.as_millis() < OUTCOME_OPEN_MAX.as_millis());
     assert!(WRITE_CALL_SIZE_MAX as u64 <= FLUSH_SIZE);
     assert!(FLUSH_SIZE < DIRTY_MAX);
     assert!(CLEAN_MAX <= CLEAN_TOTAL_RANGE.0);

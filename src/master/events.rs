@@ -78,7 +78,7 @@ impl EventLog {
         }
     }
 
-    /// What changed behind `after`, for a session; waits up to `wait` until there is something.
+    /// What changed behind `after`, for a session, or all with 0; waits up to `wait` until there is something.
     /// Answers at once if too many are waiting.
     pub async fn wait(&self, session: SessionId, after: u64, wait: Duration) -> Events {
         let deadline = tokio::time::Instant::now() + wait.min(limits::WAIT_MAX);

@@ -89,13 +89,20 @@ impl Placement {
         }
     }
 
-    /// Chooses the server for a caller's next file; `None` if there is no server.
-    pub fn choose(&mut self, caller: &Weak<()>, now: Timestamp) -> Option<ServerUrl> {
+    /// Chooses the server for a caller's next file among those that `is_fit` admits, or among all if
+    /// it admits none; `None` if there is no server.
+    pub fn choose(
+        &mut self,
+        caller: &Weak<()>,
+        now: Timestamp,
+        is_fit: impl Fn(&ServerUrl) -> bool,
+    ) -> Option<ServerUrl> {
         self.end_where(|choice| {
             let is_asking = |one: &Weak<()>| one.ptr_eq(caller) || one.strong_count() == 0;
             choice.caller.as_ref().is_some_and(is_asking) || choice.is_old(now)
         });
-        let (_, _, server) = self.order.first()?;
+        let mut fit = self.order.iter().filter(|(_, _, server)| is_fit(server));
+        let (_, _, server) = fit.next().or_else(|| self.order.first())?;
         let server = Arc::clone(server);
         self.take(&server, Choice::new(&server, Some(caller.clone()), now));
         Some(server.as_ref().clone())

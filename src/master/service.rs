@@ -11,9 +11,7 @@ use tokio::task::block_in_place;
 use crate::clock;
 use crate::error::Result;
 use crate::master::state::{State, write_dump};
-use crate::proto::classic::{
-    ChangeSize, Get, GetServer, PrintContent, Put, ReadFile, Register, WriteFile,
-};
+use crate::proto::classic::{ChangeSize, Get, PrintContent, Put, ReadFile, Register, WriteFile};
 use crate::proto::server::{Join, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::Registry;
@@ -66,11 +64,6 @@ impl Master {
     }
 
     fn add_servers(self: &Arc<Self>, registry: &mut Registry) {
-        let master = Arc::clone(self);
-        registry.add(move |_: GetServer, caller| {
-            let server = master.state().choose_server(&caller.token(), clock::now());
-            async { Ok(server) }
-        });
         let master = Arc::clone(self);
         registry.add(move |call: ChangeSize, caller| {
             let ChangeSize { key, server, size, .. } = call;

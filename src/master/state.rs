@@ -127,9 +127,14 @@ impl State {
         })
     }
 
-    /// The server for a caller's next file.
-    pub fn choose_server(&mut self, caller: &Weak<()>, now: Timestamp) -> Option<ServerUrl> {
-        self.placement.choose(caller, now)
+    /// The server for a caller's next file, one that `is_fit` admits if there is one.
+    pub fn choose_server(
+        &mut self,
+        caller: &Weak<()>,
+        now: Timestamp,
+        is_fit: impl Fn(&ServerUrl) -> bool,
+    ) -> Option<ServerUrl> {
+        self.placement.choose(caller, now, is_fit)
     }
 
     /// The file under a key now has this size on a server.

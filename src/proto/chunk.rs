@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::proto::field::{Field, method};
 use crate::proto::values::Done;
 use crate::rpc::{Method, Params, Value, WrongType};
-use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, Key, ServerUrl, Space, Whence};
+use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerUrl, Space, Whence};
 
 method! {
     /// Up to length bytes from offset on; fewer only at the chunk's end. Holes are zeros.
@@ -177,22 +177,6 @@ method! {
 method! {
     /// The server's room, in bytes: {"total", "free", "held": what its chunks hold, holes aside}.
     [repeatable] GetSpace = "chunk.space" {} -> Space
-}
-
-method! {
-    /// Makes the value that was put under a key the contents of a file of this many bytes, from its
-    /// first chunk on, and removes the value. The value is the contents, or a pickle of them.
-    /// Answers the number of chunks.
-    [once] Adopt = "chunk.adopt" {
-        /// Where the value is.
-        key: Key,
-        /// The file's first chunk.
-        chunk: ChunkKey,
-        /// The version of its chunks.
-        version: u64,
-        /// The file's size.
-        size: u64,
-    } -> u64
 }
 
 /// `chunk.sync(chunks)`: everything written to these chunks is on the disk; without the parameter

@@ -1,5 +1,10 @@
 //! `fs.*`: the native file system at the master. Each method is one transaction there, and has the
 //! name of the operation in every other layer.
+//!
+//! `who` is whom the client says it asks for; TLS proves the server only. It goes with what POSIX
+//! permits by user: finding and changing names, opening, attributes. `fs.getattr`, `fs.readlink`,
+//! `fs.layout` and `fs.place` have none, on purpose: who has an inode has found it by its name, who
+//! has its chunks read or placed has opened it, and neither needs a permission after that.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

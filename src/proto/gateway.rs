@@ -35,8 +35,8 @@ pub struct Resolved {
 
 method! {
     /// Writes the value that was put under a key into the first chunks of a file of this many
-    /// bytes, and leaves the value. The value is the contents, or a pickle of them. An empty file
-    /// gets no chunk.
+    /// bytes, and leaves the value. The value is the contents, or a pickle of them; of several that
+    /// were put, it is the latest of that size. An empty file gets no chunk.
     [repeatable] Take = "chunk.take" {
         /// Where the value is.
         key: Key,
@@ -60,14 +60,22 @@ method! {
 }
 
 method! {
-    /// Removes the value under a key, if it is still the one that was taken; any if that is 0.
-    /// Answers whether it did.
+    /// Removes the value under a key that was taken, and those that were put there before it; all if
+    /// the token is 0. Answers whether there was one.
     [repeatable] Discard = "chunk.discard" {
         /// Where the value is.
         key: Key,
         /// Which value.
         token: u64,
     } -> bool
+}
+
+method! {
+    /// Which of these keys have a dict at the master that waits for the contents staged under them.
+    [repeatable] Awaited = "cluster.awaited" {
+        /// The keys.
+        keys: Packed<Vec<Key>>,
+    } -> Packed<Vec<Key>>
 }
 
 /// A value that a classic client has put, as contents of a file to be.

@@ -29,7 +29,7 @@ pub struct Events {
     pub last_event: u64,
     /// Events were missed: nothing that is cached may be trusted.
     pub is_overflow: bool,
-    /// What changed, oldest first; not what the session did itself.
+    /// What changed, oldest first; what the session did itself only if it asked for that.
     pub changes: Vec<Change>,
 }
 
@@ -96,6 +96,8 @@ method! {
         after: u64,
         /// How long to wait at most, in milliseconds; an empty answer then.
         wait_ms: u64,
+        /// Whether to tell what the session did itself, too: it may not have got the answer.
+        own: bool,
     } -> Packed<Events>
 }
 

@@ -211,6 +211,32 @@ pub struct Attr {
     pub has_xattrs: bool,
 }
 
+#[cfg(test)]
+impl Attr {
+    /// Those of an empty file, for tests.
+    pub(crate) fn of_empty_file(ino: Ino) -> Self {
+        let time = FileTime::default();
+        Self {
+            ino,
+            generation: 0,
+            kind: FileKind::Regular,
+            mode: 0o644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            btime: time,
+            data_version: 1,
+            has_xattrs: false,
+        }
+    }
+}
+
 impl Attr {
     /// The whole `st_mode`: kind and permissions.
     #[must_use]

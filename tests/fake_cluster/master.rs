@@ -107,7 +107,8 @@ impl Master {
         tokio::time::timeout(Duration::from_millis(call.wait_ms), news).await.ok();
         let changes = self.changes.lock().expect("no test panics in here");
         let after = usize::try_from(call.after).expect("it fits");
-        let others = changes[after..].iter().filter(|(session, _)| *session != call.session);
+        let is_told = |session: u64| call.own || session != call.session;
+        let others = changes[after..].iter().filter(|(session, _)| is_told(*session));
         Events {
             last_event: changes.len() as u64,
             is_overflow: false,

@@ -7,8 +7,8 @@
 mod chunks;
 mod master;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use htfs::client::native::NativeFs;
@@ -17,10 +17,20 @@ use htfs::client::native::meta::Meta;
 use htfs::error::{ErrorKind, FsError, Result};
 use htfs::rpc::{Answer as _, Caller, Method, Registry};
 use htfs::types::{ChunkKey, ChunkLayout, Extent, ServerUrl, Whence};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use chunks::Chunks;
 use master::Master;
+
+/// What can happen to a call.
+#[derive(Clone, Debug)]
+pub enum Mishap {
+    /// It is carried out, and the answer is lost.
+    AnswerLost,
+    /// It times out, and is carried out when this says so.
+    Late(Arc<Notify>),
+}
 
 /// A handle of the cluster; clones are of the same one.
 #[derive(Clone)]
@@ -30,6 +40,8 @@ pub struct FakeCluster {
     pub chunks: Arc<Chunks>,
     /// So many of the next writes to chunks fail.
     pub failing_writes: Arc<AtomicU32>,
+    /// What happens to the next call of a method of the master, and which method.
+    pub mishap: Arc<Mutex<Option<(&'static str, Mishap)>>>,
     /// Calls of the master so far.
     pub asked: Arc<AtomicU32>,
     /// Calls of chunk servers so far.
@@ -44,6 +56,7 @@ impl FakeCluster {
             master,
             chunks: Arc::default(),
             failing_writes: Arc::default(),
+            mishap: Arc::default(),
             asked: Arc::default(),
             chunk_calls: Arc::default(),
         }
@@ -57,6 +70,16 @@ impl FakeCluster {
         (fs, shutdown.drop_guard())
     }
 
+    fn mishap_of(&self, method: &str) -> Option<Mishap> {
+        let mut mishap = self.mishap.lock().expect("no test panics in here");
+        mishap.take_if(|(unlucky, _)| *unlucky == method).map(|(_, mishap)| mishap)
+    }
+
+    /// Sets what happens to the next call of a method of the master.
+    pub fn lose(&self, method: &'static str, mishap: Mishap) {
+        *self.mishap.lock().expect("no test panics in here") = Some((method, mishap));
+    }
+
     fn chunk_call(&self) {
         self.chunk_calls.fetch_add(1, Ordering::SeqCst);
     }
@@ -67,7 +90,23 @@ impl Meta for FakeCluster {
         if M::NAME != "fs.events" && M::NAME != "fs.renew" {
             self.asked.fetch_add(1, Ordering::SeqCst);
         }
-        let answer = self.registry.dispatch(M::NAME, call.into_params(), Caller::default()).await;
+        let mishap = self.mishap_of(M::NAME);
+        let (registry, params) = (Arc::clone(&self.registry), call.into_params());
+        let dispatched = async move { registry.dispatch(M::NAME, params, Caller::default()).await };
+        let answer = match mishap {
+            None => dispatched.await,
+            Some(Mishap::AnswerLost) => {
+                dispatched.await.map_err(FsError::from)?;
+                return Err(FsError::new(ErrorKind::Io, "the connection broke, says the test"));
+            }
+            Some(Mishap::Late(begin)) => {
+                tokio::spawn(async move {
+                    begin.notified().await;
+                    drop(dispatched.await);
+                });
+                return Err(FsError::new(ErrorKind::TimedOut, "too late, says the test"));
+            }
+        };
         let value = answer.map_err(FsError::from)?;
         M::Answer::from_value(value)
             .map_err(|wrong| FsError::new(ErrorKind::Protocol, wrong.to_string()))

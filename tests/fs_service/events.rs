@@ -12,7 +12,8 @@ use crate::client::{Client, Master, SOON, name};
 
 async fn news(client: &mut Client, wait: Duration) -> Events {
     let wait_ms = u64::try_from(wait.as_millis()).expect("it is not that long");
-    let call = WaitEvents { session: client.session, after: client.last_event, wait_ms };
+    let call =
+        WaitEvents { session: client.session, after: client.last_event, wait_ms, own: false };
     let events = client.call(call).await.expect("the session goes on").0;
     assert!(!events.is_overflow);
     client.last_event = events.last_event;
@@ -52,6 +53,18 @@ async fn changes_reach_others_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_lost_an_answer_is_told_what_it_did_itself() {
+    let master = Master::start().await;
+    let a = master.client().await;
+    let (session, after) = (a.session, a.last_event);
+    a.mkdir(Ino::ROOT, "dir").await;
+    let ask = |own| WaitEvents { session, after, wait_ms: 0, own };
+    assert!(a.call(ask(false)).await.expect("the session goes on").0.changes.is_empty());
+    let events = a.call(ask(true)).await.expect("the session goes on").0;
+    assert!(events.changes.contains(&Change::Entry(Ino::ROOT, name("dir"))), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_what_it_did_itself() {
     let master = Master::start().await;
     let (mut a, mut b) = (master.client().await, master.client().await);
@@ -76,7 +89,7 @@ async fn a_session_that_is_over_is_told_so() {
     let master = Master::start().await;
     let client = master.client().await;
     client.call(Detach { session: client.session }).await.unwrap();
-    let wait = WaitEvents { session: client.session, after: 0, wait_ms: 0 };
+    let wait = WaitEvents { session: client.session, after: 0, wait_ms: 0, own: false };
     assert_eq!(client.refused(wait).await, ErrorKind::BadHandle);
     assert_eq!(client.refused(client.creation(Ino::ROOT, "file")).await, ErrorKind::BadHandle);
     assert_eq!(client.lookup(Ino::ROOT, "file").await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -87,7 +100,7 @@ async fn numbers_of_events_that_were_never_given_mean_overflow() {
     let master = Master::start().await;
     let client = master.client().await;
     for after in [0, client.last_event + 1] {
-        let wait = WaitEvents { session: client.session, after, wait_ms: 10_000 };
+        let wait = WaitEvents { session: client.session, after, wait_ms: 10_000, own: false };
         assert!(client.call(wait).await.unwrap().0.is_overflow);
     }
 }
@@ -97,7 +110,8 @@ async fn a_master_that_stops_keeps_nobody_waiting() {
     let master = Master::start().await;
     let client = master.client().await;
     let wait_ms = 20_000;
-    let wait = WaitEvents { session: client.session, after: client.last_event, wait_ms };
+    let wait =
+        WaitEvents { session: client.session, after: client.last_event, wait_ms, own: false };
     let began = Instant::now();
     let (events, ()) = tokio::join!(client.call(wait), async {
         // Most likely the other call has begun to wait by the time that this one is answered.

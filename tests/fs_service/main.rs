@@ -6,6 +6,7 @@ mod common;
 mod chunks;
 mod client;
 mod events;
+mod gateway;
 mod heart;
 mod locks;
 mod lost_locks;

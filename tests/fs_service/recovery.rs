@@ -32,7 +32,7 @@ async fn kill_9_loses_nothing_that_was_acknowledged() {
         a.renew(&[locked]).await.unwrap();
         let set = SetLock { session: b.session, ino: locked, lock: Packed(lock), wait_ms: 0 };
         assert!(!b.call(set).await.unwrap(), "the lock is still the other's");
-        let wait = WaitEvents { session: b.session, after: b.last_event, wait_ms: 0 };
+        let wait = WaitEvents { session: b.session, after: b.last_event, wait_ms: 0, own: false };
         assert!(b.call(wait).await.unwrap().0.is_overflow, "what it has cached may be old");
     }
 }

@@ -130,3 +130,29 @@ fn promise_2_close_to_open() {
     wait_until("the master is asked again", SOON, || looked_at.metadata().is_ok());
     cluster.master.process.kill();
 }
+
+#[test]
+fn a_plain_rename_that_another_mount_was_faster_with_fails() {
+    let _turn = turn();
+    let cluster = cluster();
+    let [first, second]: [Mount; 2] = mounts(&cluster);
+    let mut done_twice = Vec::new();
+    for number in 0..NAMES {
+        let (from, to) = (format!("from {number}"), format!("to {number}"));
+        fs::write(first.path(&from), "moved").unwrap();
+        // Every other time there is something to be replaced, which the late mount knows, too.
+        if number % 2 == 0 {
+            fs::write(first.path(&to), "replaced").unwrap();
+            wait_until("the news arrive", SOON, || fs::metadata(second.path(&to)).is_ok());
+        }
+        // The kernel of the late mount has the old name in its cache.
+        wait_until("the news arrive", SOON, || fs::metadata(second.path(&from)).is_ok());
+        fs::rename(first.path(&from), first.path(&to)).unwrap();
+        match fs::rename(second.path(&from), second.path(&to)) {
+            Ok(()) => done_twice.push(number),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+        }
+        assert_eq!(fs::read(second.path(&to)).unwrap(), b"moved");
+    }
+    assert_eq!(done_twice, [0; 0], "two mounts have moved one name");
+}

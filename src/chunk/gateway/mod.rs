@@ -5,10 +5,14 @@
 //! the file are the old ones until the master has taken the value over, at the client's `put` there.
 //! So `get` asks the master first, and answers what is staged only under a path that no file has.
 //!
+//! A value that another client replaces meanwhile can still be taken; [`forsaken`] removes those that
+//! nobody came for.
+//!
 //! [`file`] brings the contents of a file together, [`list`] the names in a directory; [`service`]
 //! offers the methods.
 
 mod file;
+mod forsaken;
 mod list;
 mod service;
 
@@ -16,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
 
 use crate::chunk::contents::Contents;
 use crate::chunk::native::NativeStore;
@@ -23,12 +28,13 @@ use crate::clock;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;
-use crate::proto::classic::{Dialect, Entry, Get};
+use crate::proto::classic::{Dialect, Entry, Get, Put};
 use crate::proto::form::{Form, wrap_pickle};
 use crate::proto::gateway::{Resolve, Resolved};
 use crate::rpc::{CallError, Fault, Method, RpcClient};
 use crate::types::{FileKind, Key, ServerUrl, TreePath};
 
+pub use forsaken::forget_forsaken;
 pub use service::register;
 
 /// How much memory one permit stands for, in bytes.
@@ -45,6 +51,8 @@ pub struct Gateway {
     room: Semaphore,
     /// The master turned out to be one of the homework's: there is no tree.
     is_treeless: AtomicBool,
+    /// The master turned out to have one.
+    has_tree: AtomicBool,
 }
 
 impl Gateway {
@@ -64,6 +72,7 @@ impl Gateway {
             server: server.clone(),
             room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
             is_treeless: AtomicBool::new(false),
+            has_tree: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +100,26 @@ impl Gateway {
         Ok(Entry { value, ttl_s })
     }
 
+    /// Whether the master has a tree, asked about this path if that is not known yet.
+    async fn has_tree(&self, path: &Key) -> Result<bool> {
+        if !self.has_tree.load(Ordering::Relaxed) {
+            self.resolve(path, Dialect::default()).await?;
+        }
+        Ok(self.has_tree.load(Ordering::Relaxed))
+    }
+
+    /// Stores a value. One under a path is only staged: what it replaces there may be another
+    /// client's that is on its way to the master. Without the master nobody is.
+    async fn put(&self, call: Put) -> Result<()> {
+        let Put { key, value, ttl_s, .. } = call;
+        let is_path = TreePath::of(&key).is_some();
+        let now = clock::now();
+        if is_path && self.has_tree(&key).await.unwrap_or(false) {
+            return block_in_place(|| self.contents.stage(&key, value, ttl_s, now));
+        }
+        block_in_place(|| self.contents.put(&key, value, ttl_s, now))
+    }
+
     /// What the tree has under a key, if that is a path.
     async fn resolve(&self, key: &Key, dialect: Dialect) -> Result<Option<Resolved>> {
         if self.is_treeless.load(Ordering::Relaxed) || TreePath::of(key).is_none() {
@@ -98,7 +127,10 @@ impl Gateway {
         }
         let call = Resolve { key: key.clone(), is_string: dialect == Dialect::String };
         match self.client.call(&self.master, call).await {
-            Ok(Packed(found)) => Ok(found),
+            Ok(Packed(found)) => {
+                self.has_tree.store(true, Ordering::Relaxed);
+                Ok(found)
+            }
             Err(CallError::Fault(fault)) if is_unknown(&fault) => {
                 self.is_treeless.store(true, Ordering::Relaxed);
                 Ok(None)

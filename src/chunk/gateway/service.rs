@@ -1,4 +1,4 @@
-//! The methods of the gateway: `get` and `chunk.replace` as the tree has it, and what the master asks
+//! The methods of the gateway: `get`, `put` and `chunk.replace` as the tree has it, and what the master asks
 //! about staged values.
 
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
-use crate::proto::classic::Get;
+use crate::proto::classic::{Get, Put};
 use crate::proto::gateway::{Discard, Peek, Staged, Take};
 use crate::proto::server::{Replace, Replaced};
+use crate::proto::values::Done;
 use crate::rpc::Registry;
 use crate::types::FileKind;
 
@@ -24,6 +25,11 @@ pub fn register(registry: &mut Registry, gateway: &Arc<Gateway>) {
     registry.add(move |call: Get, _| {
         let own = Arc::clone(&own);
         async move { own.get(&call).await }
+    });
+    let own = Arc::clone(gateway);
+    registry.add(move |call: Put, _| {
+        let own = Arc::clone(&own);
+        async move { own.put(call).await.map(|()| Done) }
     });
     let own = Arc::clone(gateway);
     registry.add(move |call: Replace, _| {

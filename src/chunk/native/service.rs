@@ -10,15 +10,15 @@ use super::{CopyFrom, NativeStore, StagedValues};
 use crate::error::Result;
 use crate::limits;
 use crate::proto::chunk::{
-    Adopt, Allocate, Copy, Delete, Found, GetSpace, List, Listed, MakeCuts, Punch, Read, Seek,
-    Stat, SyncChunks, Truncate, Write, Zero,
+    Allocate, Copy, Delete, Found, GetSpace, List, Listed, MakeCuts, Punch, Read, Seek, Stat,
+    SyncChunks, Truncate, Write, Zero,
 };
 use crate::proto::values::Done;
 use crate::rpc::{Method, Registry, RpcClient};
 use crate::store::in_background;
 
-/// Offers all methods of the native contents. `staged` are the values that classic clients put, for
-/// `chunk.adopt`; `chunk.sync` covers them, too, so this has to come after their own methods.
+/// Offers all methods of the native contents. `staged` are the values that classic clients put:
+/// `chunk.sync` covers them, too, so this has to come after their own methods.
 /// `peers` calls other chunk servers, for `chunk.copy`.
 pub fn register(
     registry: &mut Registry,
@@ -35,10 +35,6 @@ pub fn register(
     });
     register_changes(registry, store, peers);
     register_questions(registry, store);
-    let values = Arc::clone(staged);
-    offer(registry, store, move |store, call: Adopt| {
-        store.adopt(&*values, &call.key, (&call.chunk, call.version), call.size)
-    });
     let values = Arc::clone(staged);
     let own = Arc::clone(store);
     registry.add_quick(move |call: SyncChunks, _| {

@@ -79,10 +79,7 @@ impl<C: Cluster> NativeFs<C> {
         let Some(inode) = self.inodes.get(ino) else {
             let fence = self.cache.fence();
             let outcome = self.ask_in_session(call).await;
-            if outcome.is_err() {
-                self.cache.drop_attr(ino);
-            }
-            let Packed(attr) = outcome?;
+            let Packed(attr) = self.forget_inode_unless_done(outcome, ino, new_size.is_some())?;
             if new_size.is_some() {
                 self.cache.drop_pages(ino);
             }
@@ -95,10 +92,7 @@ impl<C: Cluster> NativeFs<C> {
         self.flush_in_turn(&inode).await?;
         let fence = self.cache.fence();
         let outcome = self.ask_in_session(call).await;
-        if outcome.is_err() {
-            self.cache.drop_attr(ino);
-        }
-        let Packed(attr) = outcome?;
+        let Packed(attr) = self.forget_inode_unless_done(outcome, ino, new_size.is_some())?;
         self.cache.renew_attr(&attr, &fence);
         {
             let mut state = inode.state();
@@ -182,7 +176,7 @@ impl<C: Cluster> NativeFs<C> {
         };
         let set = self.ask_in_session(call).await;
         self.cache.drop_attr(ino);
-        set.map(|_| ())
+        self.forget_inode_unless_done(set, ino, false).map(|_| ())
     }
 
     /// The names of all extended attributes.
@@ -206,7 +200,7 @@ impl<C: Cluster> NativeFs<C> {
             |session| RemoveXattr { ino, name: name.clone(), who: Packed(who.clone()), session };
         let removed = self.ask_in_session(call).await;
         self.cache.drop_attr(ino);
-        removed.map(|_| ())
+        self.forget_inode_unless_done(removed, ino, false).map(|_| ())
     }
 
     /// Room and numbers.

@@ -84,7 +84,8 @@ impl<C: Cluster> NativeFs<C> {
         self.flush_inode(&file.inode).await?;
         let ino = file.inode.ino;
         let call = |session| Append { ino, length, who: Packed(who.clone()), session };
-        let offset = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let offset = self.forget_inode_unless_done(made, ino, true)?;
         self.cache.drop_attr(file.inode.ino);
         let mut state = file.inode.state();
         state.is_stale = true;

@@ -12,6 +12,7 @@ use super::data::Cluster;
 use super::inode::{Inode, State};
 use super::inodes::Inodes;
 use super::session::SessionState;
+use super::told::Told;
 use crate::client::vfs::Notify;
 use crate::error::Result;
 use crate::limits;
@@ -26,6 +27,8 @@ pub struct NativeFs<C> {
     pub(super) session: SessionState,
     /// Written bytes held over all files, flights included.
     pub(super) dirty_bytes: AtomicU64,
+    /// What the kernel was told of names.
+    pub(super) told: Told,
     /// Who is told what the kernel must forget.
     pub(super) notify: OnceLock<Arc<dyn Notify>>,
 }
@@ -43,6 +46,7 @@ impl<C: Cluster> NativeFs<C> {
             inodes: Inodes::default(),
             session: SessionState::new(client),
             dirty_bytes: AtomicU64::new(0),
+            told: Told::new(),
             notify: OnceLock::new(),
         };
         fs.attach_session().await?;

@@ -59,7 +59,10 @@ impl<C: Cluster> NativeFs<C> {
         let early = self.early_contents(ino, flags);
         let early = tokio::time::timeout(limits::EARLY_CONTENTS_WAIT, early);
         let (opened, early) = tokio::join!(asked, early);
-        let Packed(opened) = opened?;
+        let Packed(opened) = match flags.truncates() {
+            true => self.forget_inode_unless_done(opened, ino, true)?,
+            false => opened?,
+        };
         self.cache.renew_attr(&opened.attr, &fence);
         self.correct_kernel(&opened.attr, known.as_ref());
         let (_, opened) = self.begin(opened, flags)?;
@@ -120,10 +123,12 @@ impl<C: Cluster> NativeFs<C> {
             session,
         };
         let fence = self.cache.fence();
-        let Packed(opened) = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let Packed(opened) = self.forget_unless_done(made, &[(parent, name)])?;
         self.note_name((parent, name), &opened.attr, opened.parent.as_ref(), &fence);
         if opened.is_new {
-            // The kernel asks before the first write whether it has to take this away.
+            // The kernel asks before the first write whether it has to take this away. Its
+            // attributes tell that as well, but may be dropped with those of another inode.
             let capabilities = Bytes::from_static(b"security.capability");
             let xattrs = self.cache.xattr_fence(opened.attr.ino);
             self.cache.put_absent_xattr(opened.attr.ino, capabilities, xattrs);

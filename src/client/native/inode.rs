@@ -236,37 +236,14 @@ pub(super) fn too_large() -> FsError {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
 
     use super::{Inode, State};
     use crate::limits;
-    use crate::types::{Attr, Credentials, FileKind, FileTime, Ino};
-
-    /// Attributes of an empty file.
-    pub(in super::super) fn attr_of_file(ino: Ino) -> Attr {
-        let time = FileTime::default();
-        Attr {
-            ino,
-            generation: 0,
-            kind: FileKind::Regular,
-            mode: 0o644,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            size: 0,
-            bytes: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            btime: time,
-            data_version: 1,
-            has_xattrs: false,
-        }
-    }
+    use crate::types::{Attr, Credentials, Ino};
 
     fn contents(state: &State) -> Vec<u8> {
         let mut buffer = vec![b'.'; usize::try_from(state.size()).unwrap()];
@@ -276,7 +253,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_flight_that_turns_back_does_not_hide_newer_bytes() {
-        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let inode = Inode::new(Attr::of_empty_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
         state.write(2, Bytes::from_static(b"aaaaaa"), &Credentials::ROOT);
         state.take_off().unwrap();
@@ -292,11 +269,11 @@ pub(super) mod tests {
 
     #[test]
     fn the_size_is_that_of_the_latest_contents_known() {
-        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let inode = Inode::new(Attr::of_empty_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
         state.attr.size = 100;
         state.attr.data_version = 5;
-        let told = |size, data_version| Attr { size, data_version, ..attr_of_file(Ino(2)) };
+        let told = |size, data_version| Attr { size, data_version, ..Attr::of_empty_file(Ino(2)) };
         assert_eq!(state.update(told(40, 4)).size, 100, "that was before the last write from here");
         assert_eq!(state.update(told(40, 6)).size, 40, "another mount has cut it");
         state.write(60, Bytes::from_static(b"abc"), &Credentials::ROOT);
@@ -305,7 +282,7 @@ pub(super) mod tests {
 
     #[test]
     fn only_readers_in_order_are_read_ahead_of() {
-        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let inode = Inode::new(Attr::of_empty_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
         let windows: Vec<u64> = (0..8).map(|n| state.read_ahead(n * 4096, 4096)).collect();
         assert!(windows.is_sorted() && windows[0] > 0 && windows[7] == 8 << 20, "{windows:?}");
@@ -315,7 +292,7 @@ pub(super) mod tests {
 
     #[test]
     fn whole_blocks_are_for_who_comes_back() {
-        let inode = Inode::new(attr_of_file(Ino(2)), &Arc::default());
+        let inode = Inode::new(Attr::of_empty_file(Ino(2)), &Arc::default());
         let mut state = inode.state();
         state.attr.size = 16 << 20;
         let mut read = |n: u64| state.read_ahead((n * 7 % 15) << 20, 4096);

@@ -8,7 +8,8 @@
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
-//! what other clients do; `held_locks` is about what is lost with a session.
+//! what other clients do; `held_locks` is about what is lost with a session, `doubt` about what is
+//! lost with an answer. `told` is what the kernel knows.
 
 mod ahead;
 pub mod attached;
@@ -19,6 +20,7 @@ mod clean;
 mod contents;
 pub mod data;
 pub mod dirty;
+mod doubt;
 mod fence;
 pub mod fs;
 mod handles;
@@ -33,6 +35,7 @@ mod ranges;
 mod reader;
 pub mod remote;
 mod session;
+mod told;
 mod vfs;
 mod writer;
 

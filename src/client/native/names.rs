@@ -110,7 +110,8 @@ impl<C: Cluster> NativeFs<C> {
             MakeDir { parent, name, mode, who, session }
         };
         let losses = self.cache.losses();
-        let Packed(attr) = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let Packed(attr) = self.forget_unless_done(made, &[(parent, name)])?;
         self.cache.put_complete(attr.ino, &fence, losses);
         self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
@@ -133,7 +134,8 @@ impl<C: Cluster> NativeFs<C> {
             let (name, kind, who) = (name.clone(), Packed(kind), Packed(who.clone()));
             MakeNode { parent, name, kind, mode, rdev, who, session }
         };
-        let Packed(attr) = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let Packed(attr) = self.forget_unless_done(made, &[(parent, name)])?;
         self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
@@ -154,7 +156,8 @@ impl<C: Cluster> NativeFs<C> {
             let (name, target, who) = (name.clone(), target.clone(), Packed(who.clone()));
             MakeSymlink { parent, name, target, who, session }
         };
-        let Packed(attr) = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let Packed(attr) = self.forget_unless_done(made, &[(parent, name)])?;
         self.note_name((parent, name), &attr, None, &fence);
         Ok(attr)
     }
@@ -175,7 +178,8 @@ impl<C: Cluster> NativeFs<C> {
             let (name, who) = (name.clone(), Packed(who.clone()));
             MakeLink { ino, parent, name, who, session }
         };
-        let Packed(attr) = self.ask_in_session(call).await?;
+        let made = self.ask_in_session(call).await;
+        let Packed(attr) = self.forget_unless_done(made, &[(parent, name)])?;
         self.note_name((parent, name), &attr, None, &fence);
         self.current(attr).await
     }
@@ -191,8 +195,7 @@ impl<C: Cluster> NativeFs<C> {
         };
         let fence = self.cache.fence();
         let removed = self.ask_in_session(call).await;
-        self.note_removed(parent, name, &removed, &fence);
-        removed.map(|_| ())
+        self.note_removed((parent, name), removed, &fence)
     }
 
     /// Removes an empty directory.
@@ -206,43 +209,29 @@ impl<C: Cluster> NativeFs<C> {
         };
         let fence = self.cache.fence();
         let removed = self.ask_in_session(call).await;
-        self.note_removed(parent, name, &removed, &fence);
-        removed.map(|_| ())
+        self.note_removed((parent, name), removed, &fence)
     }
 
     /// A name was taken away, if the master said so. It tells others what this mount did, and this
     /// mount itself only in the answer.
     fn note_removed(
         &self,
-        parent: Ino,
-        name: &Name,
-        outcome: &Result<Packed<Changed>>,
+        place: (Ino, &Name),
+        outcome: Result<Packed<Changed>>,
         fence: &Fence,
-    ) {
-        self.note_changed(outcome, fence);
-        match outcome {
-            Ok(_) => self.cache.renew_entries(&[(parent, name, None)], fence),
-            Err(_) => self.drop_name(parent, name),
-        }
+    ) -> Result<()> {
+        let Packed(changed) = self.forget_unless_done(outcome, &[place])?;
+        self.note_changed(&changed, fence);
+        self.cache.renew_entries(&[(place.0, place.1, None)], fence);
+        Ok(())
     }
 
-    fn note_changed(&self, outcome: &Result<Packed<Changed>>, fence: &Fence) {
-        match outcome {
-            Ok(Packed(changed)) => {
-                changed.attributes.iter().for_each(|attr| self.cache.renew_attr(attr, fence));
-                changed.gone.iter().for_each(|ino| self.cache.drop_attr(*ino));
-            }
-            // Whether it was done, and to what, nobody knows.
-            Err(error) => match error.kind() {
-                ErrorKind::TimedOut | ErrorKind::Io | ErrorKind::Protocol => {
-                    self.cache.drop_attributes();
-                }
-                _ => {}
-            },
-        }
+    fn note_changed(&self, changed: &Changed, fence: &Fence) {
+        changed.attributes.iter().for_each(|attr| self.cache.renew_attr(attr, fence));
+        changed.gone.iter().for_each(|ino| self.cache.drop_attr(*ino));
     }
 
-    fn drop_name(&self, parent: Ino, name: &Name) {
+    pub(super) fn drop_name(&self, parent: Ino, name: &Name) {
         self.cache.drop_entry(parent, name);
         self.cache.drop_attr(parent);
     }
@@ -276,11 +265,12 @@ impl<C: Cluster> NativeFs<C> {
         let known = (self.entry(from.0, from.1), self.entry(to.0, to.1));
         let fence = self.cache.fence();
         let renamed = self.ask_in_session(call).await;
-        self.note_changed(&renamed, &fence);
+        let Packed(changed) = self.forget_unless_done(renamed, &[from, to])?;
+        self.note_changed(&changed, &fence);
         match known {
             // Two names of one inode stay as they are.
             (Some(Some(moved)), Some(taken))
-                if renamed.is_ok() && mode != RenameMode::Exchange && taken != Some(moved) =>
+                if mode != RenameMode::Exchange && taken != Some(moved) =>
             {
                 let made = [(from.0, from.1, None), (to.0, to.1, Some(moved))];
                 self.cache.renew_entries(&made, &fence);
@@ -290,7 +280,7 @@ impl<C: Cluster> NativeFs<C> {
                 self.drop_name(to.0, to.1);
             }
         }
-        renamed.map(|_| ())
+        Ok(())
     }
 
     /// Entries of an open directory behind `after`, with their attributes if asked for. A listing
@@ -351,6 +341,10 @@ impl<C: Cluster> NativeFs<C> {
             // A listing does not wait for chunk servers, so the times may be older than the bytes.
             if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
                 *attr = inode.state().update(attr.clone());
+            }
+            if with_attributes {
+                // Each is as good as a lookup to the kernel.
+                self.told.note(ino, &entry.name, entry.ino);
             }
         }
         *last = LastPage {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::data::Cluster;
+use super::doubt::{Position, Question};
 use super::fs::NativeFs;
 use super::held_locks::{HeldLocks, locks_lost};
 use crate::error::{ErrorKind, FsError, Result};
@@ -21,7 +22,7 @@ pub(super) struct SessionState {
     client: Bytes,
     id: AtomicU64,
     lease_ms: AtomicU64,
-    last_event: AtomicU64,
+    pub(super) position: Position,
     /// Counts opened files: a renewal that was under way meanwhile did not name them.
     opened: AtomicU64,
     /// The locks that the session may have.
@@ -40,7 +41,7 @@ impl SessionState {
             client: Bytes::copy_from_slice(client.as_bytes()),
             id: AtomicU64::new(0),
             lease_ms: AtomicU64::new(0),
-            last_event: AtomicU64::new(0),
+            position: Position::default(),
             opened: AtomicU64::new(0),
             held: HeldLocks::default(),
             origin: Instant::now(),
@@ -74,7 +75,7 @@ impl<C: Cluster> NativeFs<C> {
         let sent_ms = self.session.now_ms();
         let Packed(session) = self.cluster.ask(call).await?;
         self.session.renewed_ms.store(sent_ms, Ordering::Release);
-        self.session.last_event.store(session.last_event, Ordering::Release);
+        self.session.position.begin(session.last_event);
         self.session.lease_ms.store(session.lease_ms, Ordering::Release);
         self.session.id.store(session.id, Ordering::Release);
         self.cache.heard();
@@ -107,17 +108,19 @@ impl<C: Cluster> NativeFs<C> {
         if !may_go_on() {
             return Err(locks_lost());
         }
+        let known = self.session.position.next().after;
         match self.cluster.ask(call(session)).await {
             Err(error) if is_unknown_session(&error) => {}
-            outcome => return outcome,
+            outcome => return self.note_outcome(outcome, known),
         }
         self.reattach(session).await;
         let session = self.session.id();
         if !may_go_on() {
             return Err(locks_lost());
         }
+        let known = self.session.position.next().after;
         let answer = self.cluster.ask(call(session)).await;
-        answer.map_err(|error| match is_unknown_session(&error) {
+        self.note_outcome(answer, known).map_err(|error| match is_unknown_session(&error) {
             true => FsError::new(ErrorKind::Io, "the master has no session for this mount"),
             false => error,
         })
@@ -139,15 +142,14 @@ impl<C: Cluster> NativeFs<C> {
         let mut pause = limits::EVENTS_WAIT / 10;
         loop {
             let session = self.session.id();
-            let call = WaitEvents {
-                session,
-                after: self.session.last_event.load(Ordering::Acquire),
-                wait_ms: u64::try_from(limits::EVENTS_WAIT.as_millis()).unwrap_or(u64::MAX),
-            };
+            let question = self.session.position.next();
+            let Question { after, own, .. } = question;
+            let wait_ms = u64::try_from(limits::EVENTS_WAIT.as_millis()).unwrap_or(u64::MAX);
+            let call = WaitEvents { session, after, wait_ms, own };
             match self.cluster.ask(call).await {
                 Ok(Packed(events)) => {
                     pause = limits::EVENTS_WAIT / 10;
-                    self.take_events(events);
+                    self.take_events(question, events);
                 }
                 Err(error) => {
                     tracing::debug!("no events: {error}");
@@ -161,7 +163,7 @@ impl<C: Cluster> NativeFs<C> {
         }
     }
 
-    fn take_events(&self, events: Events) {
+    fn take_events(&self, question: Question, events: Events) {
         if events.is_overflow {
             tracing::info!("events were missed; all caches are dropped");
             self.drop_caches();
@@ -169,12 +171,12 @@ impl<C: Cluster> NativeFs<C> {
         for change in &events.changes {
             self.take_change(change);
         }
-        self.session.last_event.store(events.last_event, Ordering::Release);
+        self.session.position.answered(question, events.last_event);
         self.cache.heard();
     }
 
     /// Drops what a change makes untrue, here and in the kernel.
-    fn take_change(&self, change: &Change) {
+    pub(super) fn take_change(&self, change: &Change) {
         let notify = self.notify.get();
         match change {
             Change::Attributes(ino) => {

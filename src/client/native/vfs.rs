@@ -7,11 +7,13 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use crate::client::vfs::{Handle, KernelPolicy, Listing, Node, Notify, OpenFlags, Opened, Vfs};
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::fs::StatFs;
 use crate::proto::session::Lock;
-use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr, Whence, XattrMode};
+use crate::types::{
+    Attr, Change, Cookie, Credentials, Ino, Name, RenameMode, SetAttr, Whence, XattrMode,
+};
 
 impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
     /// Names and attributes are never older than this, also if the mount cannot be told of changes.
@@ -24,7 +26,19 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
     }
 
     async fn lookup(&self, parent: Ino, name: Name, who: Credentials) -> Result<Attr> {
-        NativeFs::lookup(self, parent, &name, &who).await
+        match NativeFs::lookup(self, parent, &name, &who).await {
+            Ok(attr) => match self.told.other_name(parent, &name, &attr) {
+                None => Ok(attr),
+                Some((directory, other)) => {
+                    self.take_change(&Change::Entry(directory, other));
+                    Err(FsError::new(ErrorKind::Stale, "it has just got another name"))
+                }
+            },
+            Err(error) => {
+                self.told.note_absent(parent, &name);
+                Err(error)
+            }
+        }
     }
 
     async fn getattr(&self, ino: Ino) -> Result<Attr> {
@@ -46,11 +60,15 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
     }
 
     async fn mknod(&self, parent: Ino, name: Name, node: Node, who: Credentials) -> Result<Attr> {
-        NativeFs::mknod(self, parent, &name, node, &who).await
+        let attr = NativeFs::mknod(self, parent, &name, node, &who).await?;
+        self.told.note(parent, &name, attr.ino);
+        Ok(attr)
     }
 
     async fn mkdir(&self, parent: Ino, name: Name, mode: u32, who: Credentials) -> Result<Attr> {
-        NativeFs::mkdir(self, parent, &name, mode, &who).await
+        let attr = NativeFs::mkdir(self, parent, &name, mode, &who).await?;
+        self.told.note(parent, &name, attr.ino);
+        Ok(attr)
     }
 
     async fn symlink(
@@ -60,11 +78,15 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         target: Bytes,
         who: Credentials,
     ) -> Result<Attr> {
-        NativeFs::symlink(self, parent, &name, target, &who).await
+        let attr = NativeFs::symlink(self, parent, &name, target, &who).await?;
+        self.told.note(parent, &name, attr.ino);
+        Ok(attr)
     }
 
     async fn link(&self, ino: Ino, parent: Ino, name: Name, who: Credentials) -> Result<Attr> {
-        NativeFs::link(self, ino, parent, &name, &who).await
+        let attr = NativeFs::link(self, ino, parent, &name, &who).await?;
+        self.told.note(parent, &name, attr.ino);
+        Ok(attr)
     }
 
     async fn unlink(&self, parent: Ino, name: Name, who: Credentials) -> Result<()> {
@@ -82,7 +104,10 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         mode: RenameMode,
         who: Credentials,
     ) -> Result<()> {
-        NativeFs::rename(self, (from.0, &from.1), (to.0, &to.1), mode, &who).await
+        let (from, to) = ((from.0, &from.1), (to.0, &to.1));
+        NativeFs::rename(self, from, to, mode, &who).await?;
+        self.told.note_moved(from, to);
+        Ok(())
     }
 
     async fn open(&self, ino: Ino, flags: OpenFlags, who: Credentials) -> Result<Opened> {
@@ -97,7 +122,9 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         flags: OpenFlags,
         who: Credentials,
     ) -> Result<(Attr, Opened)> {
-        NativeFs::create(self, parent, &name, mode, flags, &who).await
+        let (attr, opened) = NativeFs::create(self, parent, &name, mode, flags, &who).await?;
+        self.told.note(parent, &name, attr.ino);
+        Ok((attr, opened))
     }
 
     async fn read(&self, handle: Handle, offset: u64, size: u32) -> Result<Bytes> {

@@ -97,12 +97,13 @@ impl FileSystem {
     }
 
     pub(super) async fn wait_events(self: Arc<Self>, call: WaitEvents) -> Result<Packed<Events>> {
-        let WaitEvents { session, after, wait_ms } = call;
+        let WaitEvents { session, after, wait_ms, own } = call;
         lock(&self.sessions).check(session)?;
         let wait = Duration::from_millis(wait_ms);
+        let told = if own { 0 } else { session };
         let nothing = Events { last_event: after, ..Events::default() };
         let events = tokio::select! {
-            events = self.events.wait(session, after, wait) => events,
+            events = self.events.wait(told, after, wait) => events,
             // The master must not wait for those who wait.
             () = self.shutdown.cancelled() => nothing,
         };

@@ -39,7 +39,7 @@ use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
-use crate::store::{Store, Table, Txn};
+use crate::store::{ReadTxn, Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
 
 pub use reaper::reap_periodically;
@@ -199,6 +199,9 @@ impl FileSystem {
             for ino in &effects.freed {
                 notes::forget(txn, *ino)?;
             }
+            for directory in emptied(txn, &effects)? {
+                notes::relist(txn, directory)?;
+            }
             chunks::discard(txn, &effects.dropped);
             let sizes = chunks::count(txn, &effects.grown)?;
             Ok((value, effects, sizes))
@@ -240,6 +243,18 @@ impl FileSystem {
             state.settle_chunk(&placement_key(&chunk.key), None);
         }
     }
+}
+
+/// Directories of which a name changed and that are empty now. The root never goes.
+fn emptied(txn: &dyn ReadTxn, effects: &Effects) -> Result<Vec<Ino>> {
+    let mut emptied = Vec::new();
+    for change in &effects.changes {
+        let Change::Entry(directory, _) = change else { continue };
+        if *directory != Ino::ROOT && View::new(txn).is_empty_directory(*directory)? {
+            emptied.push(*directory);
+        }
+    }
+    Ok(emptied)
 }
 
 /// A chunk's name in the placement, which knows files by their keys.

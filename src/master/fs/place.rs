@@ -1,5 +1,7 @@
 //! Servers for new chunks: the smallest one that is alive and has room. For now one for each chunk.
 
+use std::sync::Weak;
+
 use super::{FileSystem, Origin, lock, placement_key};
 use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
@@ -40,6 +42,15 @@ impl FileSystem {
         let placed = self.grow(nobody, |ns| ns.allocate(ino, index, &choice.servers));
         self.settle(choice, placed.as_ref().ok());
         placed
+    }
+
+    /// The server for a classic client's next file. One that sent heartbeats and is silent is left
+    /// out, unless all are; one of the homework's never sends any, and is as good as it ever was.
+    pub(in crate::master) fn choose_server(&self, caller: &Weak<()>) -> Option<ServerUrl> {
+        let uptime = clock::uptime();
+        let servers = lock(&self.servers);
+        let may_answer = |server: &ServerUrl| !servers.is_silent(server, uptime);
+        self.master.state().choose_server(caller, clock::now(), may_answer)
     }
 
     /// Servers for a chunk that is about to be made.

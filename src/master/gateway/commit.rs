@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::dict::{Dict, note_members};
 use super::look::{Place, shown_xattrs};
 use super::notes::{self, Expiry, Note};
+use super::pending::Promotion;
 use super::take::Contents;
 use super::{Gateway, has_chunks};
 use crate::clock;
@@ -25,6 +26,8 @@ pub(super) struct Commit<'c> {
     pub(super) dict: &'c Dict,
     pub(super) contents: &'c Contents,
     pub(super) ttl_s: u64,
+    /// If nobody puts it now: it has waited to come into the tree.
+    pub(super) promotion: Option<&'c Promotion>,
 }
 
 /// What became of it.
@@ -58,7 +61,10 @@ impl Gateway {
     ) -> Result<Committed> {
         self.files.store().check_room(limits::DISK_RESERVE)?;
         self.files.transact(Origin::NOBODY, |txn, time| {
-            if Place::of(View::new(txn), commit.path)? != *commit.place {
+            // Who deletes a path says so before its transaction: that comes after this one, or this
+            // one sees it.
+            let is_overtaken = commit.promotion.is_some_and(Promotion::is_overtaken);
+            if is_overtaken || Place::of(View::new(txn), commit.path)? != *commit.place {
                 return Ok((Committed::Overtaken, Effects::default()));
             }
             let old = notes_of(txn, commit.place)?;

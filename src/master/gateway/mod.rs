@@ -35,12 +35,13 @@ use std::sync::{Arc, Mutex};
 use tokio::task::block_in_place;
 
 use crate::clock;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
 use crate::master::fs::FileSystem;
 use crate::master::service::Master;
 use crate::proto::Packed;
-use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, Put};
-use crate::proto::gateway::{Resolve, Resolved};
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
+use crate::proto::gateway::{Awaited, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
 use crate::types::{FileKind, Key, TreePath};
@@ -81,9 +82,19 @@ impl Gateway {
             async { done.map(|()| Done) }
         });
         let own = Arc::clone(self);
+        registry.add(move |_: GetServer, caller| {
+            let server = own.files.choose_server(&caller.token());
+            async { Ok(server) }
+        });
+        let own = Arc::clone(self);
         registry.add(move |call: Resolve, _| {
             let found = block_in_place(|| own.resolve(&call));
             async { found.map(Packed) }
+        });
+        let own = Arc::clone(self);
+        registry.add(move |call: Awaited, _| {
+            let awaited = block_in_place(|| own.awaited(call));
+            async { awaited.map(Packed) }
         });
     }
 
@@ -106,6 +117,22 @@ impl Gateway {
         let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
         let Found { attr, target, chunks, .. } = found;
         Ok(Some(Resolved { attr, target, chunks, layout, ttl_s }))
+    }
+
+    fn awaited(&self, call: Awaited) -> Result<Vec<Key>> {
+        let Packed(mut keys) = call.keys;
+        if keys.len() > limits::REPORT_PAGE_MAX {
+            let message = format!("{} keys at once are too many", keys.len());
+            return Err(FsError::new(ErrorKind::TooBig, message));
+        }
+        let mut waits = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let mut state = self.master.state();
+            waits.push(state.is_announced(key)? || state.get(key, clock::now())?.is_some());
+        }
+        let mut waits = waits.into_iter();
+        keys.retain(|_| waits.next().unwrap_or(true));
+        Ok(keys)
     }
 
     /// The growth counts from the size that the file has, as a classic client was told it. Once the

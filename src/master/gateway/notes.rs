@@ -113,6 +113,17 @@ pub fn save_unlisted(txn: &mut dyn Txn, ino: Ino, note: &Note) -> Result<()> {
     Ok(())
 }
 
+/// Lists an expired directory again for the sweep, if it is one: the last name in it has gone.
+///
+/// # Errors
+/// What the store says.
+pub fn relist(txn: &mut dyn Txn, directory: Ino) -> Result<()> {
+    if let Some(Note { expiry: Some(expiry), .. }) = load(txn, directory)? {
+        txn.put(EXPIRIES, &expiry_key(expiry.at, directory), &[]);
+    }
+    Ok(())
+}
+
 /// Forgets an inode.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 //! chunk server with their contents answers, or the directory that they are in is there.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::task::block_in_place;
 
@@ -19,11 +20,30 @@ use crate::types::{Key, TreePath};
 
 /// Paths in the plain table that may come into the tree.
 #[derive(Debug, Default)]
-pub(super) struct Pending(BTreeMap<Key, Turn>);
+pub(super) struct Pending {
+    turns: BTreeMap<Key, Turn>,
+    /// The path that is being tried.
+    trying: Option<(Key, Promotion)>,
+    /// How many were added.
+    count: u64,
+}
+
+/// Whether the entry that is being tried is still what its path is to be: a client that puts or
+/// deletes the path ends that.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Promotion(Arc<AtomicBool>);
+
+impl Promotion {
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 /// When a path is tried.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
+    /// Another number each time the path is added.
+    number: u64,
     at: Timestamp,
     /// The wait after the next failure.
     wait_ms: u64,
@@ -31,23 +51,38 @@ struct Turn {
 
 impl Pending {
     fn add(&mut self, key: Key) {
-        if self.0.len() < limits::PENDING_MAX {
-            self.0.insert(key, Turn::default());
+        self.overtake(&key);
+        if self.turns.len() < limits::PENDING_MAX || self.turns.contains_key(&key) {
+            self.count += 1;
+            self.turns.insert(key, Turn { number: self.count, ..Turn::default() });
         }
     }
 
-    fn due(&self, now: Timestamp) -> Vec<Key> {
-        let due = self.0.iter().filter(|(_, turn)| turn.at <= now);
-        due.map(|(key, _)| key.clone()).collect()
+    fn overtake(&self, key: &Key) {
+        if let Some((_, promotion)) = self.trying.as_ref().filter(|(trying, _)| trying == key) {
+            promotion.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn remove(&mut self, key: &Key, number: u64) {
+        if self.turns.get(key).is_some_and(|turn| turn.number == number) {
+            self.turns.remove(key);
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> Vec<(Key, u64)> {
+        let due = self.turns.iter().filter(|(_, turn)| turn.at <= now);
+        due.map(|(key, turn)| (key.clone(), turn.number)).collect()
     }
 
     /// Each time that a path is tried in vain, it waits twice as long.
     fn put_off(&mut self, key: &Key, now: Timestamp) {
         let first = u64::try_from(limits::PENDING_PERIOD.as_millis()).unwrap_or(u64::MAX);
         let last = u64::try_from(limits::SWEEP_PERIOD.as_millis()).unwrap_or(u64::MAX);
-        if let Some(turn) = self.0.get_mut(key) {
+        if let Some(turn) = self.turns.get_mut(key) {
             let wait_ms = turn.wait_ms.clamp(first, last);
-            *turn = Turn { at: Timestamp(now.0.saturating_add(wait_ms)), wait_ms: wait_ms * 2 };
+            turn.at = Timestamp(now.0.saturating_add(wait_ms));
+            turn.wait_ms = wait_ms * 2;
         }
     }
 }
@@ -66,6 +101,12 @@ impl Gateway {
     /// A path in the plain table that may come into the tree.
     pub(super) fn add_pending(&self, key: Key) {
         self.pending().add(key);
+    }
+
+    /// A client puts or deletes a path: an older entry of it does not come into the tree any more. To
+    /// be called before the transaction that does so.
+    pub(super) fn overtake_pending(&self, key: &Key) {
+        self.pending().overtake(key);
     }
 
     /// Finds those that an earlier process left.
@@ -89,9 +130,13 @@ impl Gateway {
     /// Tries those whose servers are alive, parents before what is in them.
     pub(super) async fn retry_pending(&self) {
         let keys = self.pending().due(clock::uptime());
-        for key in keys {
-            match self.retry(&key).await {
-                Ok(Tried::Over) => drop(self.pending().0.remove(&key)),
+        for (key, number) in keys {
+            let promotion = Promotion::default();
+            self.pending().trying = Some((key.clone(), promotion.clone()));
+            let tried = self.retry(&key, promotion).await;
+            self.pending().trying = None;
+            match tried {
+                Ok(Tried::Over) => self.pending().remove(&key, number),
                 Ok(Tried::Waits) => {}
                 Ok(Tried::Failed) => self.pending().put_off(&key, clock::uptime()),
                 Err(error) => {
@@ -103,7 +148,7 @@ impl Gateway {
     }
 
     /// Tries to bring one path into the tree.
-    async fn retry(&self, key: &Key) -> Result<Tried> {
+    async fn retry(&self, key: &Key, promotion: Promotion) -> Result<Tried> {
         let entry = block_in_place(|| self.master.state().get(key, clock::now()))?;
         let (Some(entry), Some(path)) = (entry, TreePath::of(key)) else {
             return Ok(Tried::Over);
@@ -131,8 +176,13 @@ impl Gateway {
             value: entry.value,
             ttl_s: i64::try_from(ttl_s).unwrap_or(i64::MAX),
         };
-        let is_done = self.put_dict(&path, &dict, &put, ttl_s).await?;
-        Ok(if is_done { Tried::Over } else { Tried::Failed })
+        let is_done = self.put_dict(&path, &dict, &put, (ttl_s, Some(&promotion))).await?;
+        Ok(match is_done {
+            true => Tried::Over,
+            // Whoever overtook it has said what is to be tried next, if anything.
+            false if promotion.is_overtaken() => Tried::Waits,
+            false => Tried::Failed,
+        })
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

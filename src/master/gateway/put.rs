@@ -9,6 +9,7 @@ use super::commit::{Commit, Committed};
 use super::dict::Dict;
 use super::look::Place;
 use super::notes;
+use super::pending::Promotion;
 use super::take::Contents;
 use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
@@ -22,6 +23,7 @@ use crate::types::{Credentials, FileKind, Ino, TreePath};
 impl Gateway {
     pub(super) async fn put(self: Arc<Self>, call: Put) -> Result<Done> {
         let Some(path) = TreePath::of(&call.key) else { return self.put_plain(call) };
+        self.overtake_pending(&call.key);
         let ttl_s = match u64::try_from(call.ttl_s) {
             Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
             _ => return block_in_place(|| self.delete(&path, &call)).map(|()| Done),
@@ -34,7 +36,7 @@ impl Gateway {
             }
             return self.put_plain(call);
         };
-        if self.put_dict(&path, &dict, &call, ttl_s).await? {
+        if self.put_dict(&path, &dict, &call, (ttl_s, None)).await? {
             return Ok(Done);
         }
         // Whoever put it finds it again, and the tree gets it as soon as that can be.
@@ -51,13 +53,14 @@ impl Gateway {
     }
 
     /// Makes or changes what is under a path as a dict says. False if that is not possible now, as
-    /// the directory or the contents of something new are not there.
+    /// the directory or the contents of something new are not there; or not to be done any more, as
+    /// it is an earlier client's dict and the path was put or deleted since.
     pub(super) async fn put_dict(
         &self,
         path: &TreePath,
         dict: &Dict,
         call: &Put,
-        ttl_s: u64,
+        (ttl_s, promotion): (u64, Option<&Promotion>),
     ) -> Result<bool> {
         check_kind(dict.kind)?;
         for _ in 0..limits::STALE_ATTEMPTS_MAX {
@@ -67,7 +70,8 @@ impl Gateway {
                 Place::Nowhere => return Ok(false),
                 _ => self.contents(&call.key, &place, dict).await?,
             };
-            let commit = Commit { path, place: &place, dict, contents: &contents, ttl_s };
+            let commit =
+                Commit { path, place: &place, dict, contents: &contents, ttl_s, promotion };
             let committed = block_in_place(|| self.commit(&commit, call.dialect, &call.key));
             if !matches!(committed, Ok(Committed::Done)) {
                 block_in_place(|| self.drop_taken(&contents, dict));
@@ -79,6 +83,8 @@ impl Gateway {
                     return Ok(true);
                 }
                 Committed::Kept => return Ok(false),
+                // Somebody has made something else under the path.
+                Committed::Overtaken if promotion.is_some() => return Ok(false),
                 Committed::Overtaken => {}
             }
         }

@@ -1,10 +1,12 @@
 //! Contents that are somewhere before a file has them: keys for their chunks are reserved first, the
 //! servers write them, and one transaction makes them the file's.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
 use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, FileKind, Ino, Name, ServerUrl};
 
-use super::records::{Body, Contents, save_superblock};
+use super::attr::too_large;
+use super::records::{Body, Chunk, Contents, save_superblock};
 use super::{Namespace, View};
 
 impl View<'_> {
@@ -93,6 +95,27 @@ impl Namespace<'_> {
         size: u64,
         replicas: &[ServerUrl],
     ) -> Result<Vec<ChunkLayout>> {
-        self.replace_with(who, first.ino, Some(first.incarnation), size, replicas)
+        let ChunkKey { ino, incarnation, .. } = first;
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        if size > limits::FILE_SIZE_MAX {
+            return Err(too_large());
+        }
+        if size > 0 && replicas.is_empty() {
+            return Err(FsError::new(ErrorKind::NoSpace, "there is no chunk server with room"));
+        }
+        self.truncate(ino, contents, 0)?;
+        let mut layouts = Vec::new();
+        for index in 0..size.div_ceil(limits::CHUNK_SIZE) {
+            let bytes = (size - index * limits::CHUNK_SIZE).min(limits::CHUNK_SIZE);
+            let chunk = Chunk::new(incarnation, replicas);
+            let layout = chunk.clone().layout(ino, index);
+            self.set_chunk_bytes(contents, layout.key, chunk, bytes)?;
+            layouts.push(ChunkLayout { bytes, ..layout });
+        }
+        contents.size = size;
+        self.mark_written(who, ino, &mut inode)?;
+        self.save_inode(ino, &inode);
+        Ok(layouts)
     }
 }

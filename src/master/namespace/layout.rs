@@ -190,53 +190,6 @@ impl Namespace<'_> {
         Ok(())
     }
 
-    /// Replaces all contents by `size` bytes that these servers hold, or are about to hold under
-    /// the keys that are answered.
-    ///
-    /// # Errors
-    /// As [`Namespace::allocate`].
-    pub fn replace_contents(
-        &mut self,
-        who: &Credentials,
-        ino: Ino,
-        size: u64,
-        replicas: &[ServerUrl],
-    ) -> Result<Vec<ChunkLayout>> {
-        self.replace_with(who, ino, None, size, replicas)
-    }
-
-    /// The same with chunks of an incarnation that was reserved for them.
-    pub(super) fn replace_with(
-        &mut self,
-        who: &Credentials,
-        ino: Ino,
-        reserved: Option<u64>,
-        size: u64,
-        replicas: &[ServerUrl],
-    ) -> Result<Vec<ChunkLayout>> {
-        let mut inode = self.inode(ino)?;
-        let contents = inode.contents_mut()?;
-        if size > limits::FILE_SIZE_MAX {
-            return Err(too_large());
-        }
-        if size > 0 && replicas.is_empty() {
-            return Err(FsError::new(ErrorKind::NoSpace, "there is no chunk server with room"));
-        }
-        self.truncate(ino, contents, 0)?;
-        let mut layouts = Vec::new();
-        for index in 0..size.div_ceil(limits::CHUNK_SIZE) {
-            let bytes = (size - index * limits::CHUNK_SIZE).min(limits::CHUNK_SIZE);
-            let chunk = Chunk::new(reserved.unwrap_or(contents.incarnation), replicas);
-            let layout = chunk.clone().layout(ino, index);
-            self.set_chunk_bytes(contents, layout.key, chunk, bytes)?;
-            layouts.push(ChunkLayout { bytes, ..layout });
-        }
-        contents.size = size;
-        self.mark_written(who, ino, &mut inode)?;
-        self.save_inode(ino, &inode);
-        Ok(layouts)
-    }
-
     fn save_chunk(&mut self, ino: Ino, index: u64, chunk: &Chunk) {
         self.txn.put(CHUNKS, &numbered_key(ino, index), &encode(chunk));
     }

@@ -8,9 +8,9 @@
 use crate::error::{ErrorKind, FsError, Result};
 use crate::types::{Attr, Credentials, Ino, Name};
 
-use super::Namespace;
 use super::inode::not_directory;
 use super::records::{Entry, Inode};
+use super::{Namespace, View};
 
 impl Namespace<'_> {
     /// Removes a name of anything but a directory. Answers the attributes of what it stood for:
@@ -59,6 +59,17 @@ impl Namespace<'_> {
         let inode = view.named_inode(&entry)?;
         view.permit_removing(who, directory, &parent, &inode)?;
         Ok((parent, entry, inode))
+    }
+}
+
+impl View<'_> {
+    /// Whether an inode is a directory without names in it.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub fn is_empty_directory(&self, ino: Ino) -> Result<bool> {
+        let Some(inode) = self.find_inode(ino)? else { return Ok(false) };
+        Ok(inode.is_directory() && require_empty(&inode).is_ok())
     }
 }
 

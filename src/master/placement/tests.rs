@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     fn choose(&mut self, caller: &Arc<()>) -> ServerUrl {
-        self.placement.choose(&Arc::downgrade(caller), NOW).unwrap()
+        self.placement.choose(&Arc::downgrade(caller), NOW, |_| true).unwrap()
     }
 
     /// What the master does with a `changeSize` of a key that had nothing before.
@@ -66,7 +66,7 @@ impl Cluster {
 
 #[test]
 fn nobody_is_chosen_where_nobody_is() {
-    assert_eq!(Placement::default().choose(&Weak::new(), NOW), None);
+    assert_eq!(Placement::default().choose(&Weak::new(), NOW, |_| true), None);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_is_under_way_ends_with_the_connection_or_in_time() {
         if !ends_in_time {
             drop(first);
         }
-        let next = cluster.placement.choose(&Arc::downgrade(&other), Timestamp(later));
+        let next = cluster.placement.choose(&Arc::downgrade(&other), Timestamp(later), |_| true);
         assert_eq!(next, Some(url(0)));
     }
 }
@@ -205,4 +205,14 @@ proptest! {
         let ranks = cluster.placement.order.iter().map(|(rank, ..)| *rank).collect::<Vec<_>>();
         prop_assert!(cluster.sizes.values().all(|size| ranks.contains(size)));
     }
+}
+
+#[test]
+fn of_the_servers_that_may_answer_the_smallest_is_chosen() {
+    let mut cluster = Cluster::of(&[1, 5, 3]);
+    let mut choose = |is_fit: &dyn Fn(&ServerUrl) -> bool| {
+        cluster.placement.choose(&Weak::new(), NOW, is_fit).unwrap()
+    };
+    assert_eq!(choose(&|server| *server != url(0)), url(2));
+    assert_eq!(choose(&|_| false), url(0), "better one that may be dead than none");
 }

@@ -200,7 +200,7 @@ proptest! {
             }
             let sizes = state.sizes().unwrap();
             let smallest = sizes.iter().map(|(_, size)| *size).min().unwrap();
-            let chosen = state.choose_server(&Arc::downgrade(&caller), now).unwrap();
+            let chosen = state.choose_server(&Arc::downgrade(&caller), now, |_| true).unwrap();
             prop_assert_eq!(size_of(&state, &chosen), smallest);
             prop_assert!(sizes.iter().all(|(_, size)| *size < 1 << 32));
         }

@@ -16,24 +16,9 @@ fn dict(pickle: &'static str) -> Option<Dict> {
 
 fn attr() -> Attr {
     let time = FileTime { seconds: 1000, nanoseconds: 123_456_789 };
-    Attr {
-        ino: Ino(7),
-        generation: 0,
-        kind: FileKind::Regular,
-        mode: 0o644,
-        nlink: 1,
-        uid: 1,
-        gid: 2,
-        rdev: 0,
-        size: 5,
-        bytes: 5,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        btime: time,
-        data_version: 0,
-        has_xattrs: false,
-    }
+    let (atime, mtime, ctime, btime) = (time, time, time, time);
+    let file = Attr::of_empty_file(Ino(7));
+    Attr { uid: 1, gid: 2, size: 5, bytes: 5, atime, mtime, ctime, btime, ..file }
 }
 
 #[test]

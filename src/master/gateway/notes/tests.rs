@@ -5,7 +5,7 @@ use crate::clock::Timestamp;
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
 use crate::store::Memory;
-use crate::types::{Attr, FileKind, FileTime, Ino, Name};
+use crate::types::{Attr, Ino, Name};
 
 fn name(text: &'static str) -> Name {
     Name::new(text).unwrap()
@@ -20,25 +20,7 @@ fn note(at: u64, place: Option<(Ino, Name)>) -> Note {
 }
 
 fn attr(data_version: u64) -> Attr {
-    let time = FileTime::default();
-    Attr {
-        ino: Ino(7),
-        generation: 0,
-        kind: FileKind::Regular,
-        mode: 0,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        size: 0,
-        bytes: 0,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        btime: time,
-        data_version,
-        has_xattrs: false,
-    }
+    Attr { data_version, ..Attr::of_empty_file(Ino(7)) }
 }
 
 #[test]

@@ -160,7 +160,11 @@ fn a_file_of_many_chunks_is_reaped_in_parts() {
     let mut scene = Scene::new();
     let file = scene.file(&alice(), Ino::ROOT, "f", 0o644);
     let size = 5000 * CHUNK_SIZE;
-    let chunks = scene.run(|ns| ns.replace_contents(&alice(), file, size, &servers())).unwrap();
+    let adopt = |ns: &mut Namespace<'_>| {
+        let first = ns.reserve_contents(file)?;
+        ns.adopt_contents(&alice(), first, size, &servers())
+    };
+    let chunks = scene.run(adopt).unwrap();
     assert_eq!((chunks.len(), scene.attr(file).bytes), (5000, size));
     scene.run(|ns| ns.unlink(&ROOT, Ino::ROOT, &name("f"))).unwrap();
     assert_eq!(scene.run(|ns| ns.reap(file)).unwrap(), Reaped::Part);
@@ -176,7 +180,8 @@ fn replaced_contents_are_new_chunks() {
     let old = write(&mut scene, file, 0, 1000);
     let one = &servers()[..1];
     let size = CHUNK_SIZE + 1;
-    let new = scene.run(|ns| ns.replace_contents(&alice(), file, size, one)).unwrap();
+    let first = scene.run(|ns| ns.reserve_contents(file)).unwrap();
+    let new = scene.run(|ns| ns.adopt_contents(&alice(), first, size, one)).unwrap();
     assert_eq!(new, layout(&scene, file));
     assert_eq!(new.iter().map(|chunk| chunk.bytes).collect::<Vec<_>>(), [CHUNK_SIZE, 1]);
     assert_ne!(new[0].key, old.key);
