@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::thread;
 
 use crate::common::turn;
 use crate::{cluster, mounts, script};
@@ -51,6 +52,67 @@ fn promise_7_bounded() {
     drop(strangers);
     let used = cluster.master.process.status_number("VmHWM:");
     assert!(used < MOUNT_MEMORY_MAX, "the master took {used} KiB");
+}
+
+/// Threads that make the large tree; each makes directories of its own.
+const MAKERS: usize = 4;
+const DIRS_EACH: usize = 50;
+const FILES_PER_DIR: usize = 500;
+
+/// Makes a part of the large tree. Every tenth file has contents.
+fn make_files(root: &Path, maker: usize) {
+    for dir in 0..DIRS_EACH {
+        let dir = root.join(format!("{maker}-{dir}"));
+        fs::create_dir(&dir).unwrap();
+        for number in 0..FILES_PER_DIR {
+            let mut file = File::create_new(dir.join(format!("file {number}"))).unwrap();
+            if number % 10 == 0 {
+                write!(file, "contents of {number}").unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn promise_7_bounded_over_a_hundred_thousand_files() {
+    let _turn = turn();
+    let cluster = cluster();
+    let [mount, other] = mounts(&cluster);
+    let tree = mount.path("tree");
+    let start = std::time::Instant::now();
+    fs::create_dir(&tree).unwrap();
+    thread::scope(|scope| {
+        for maker in 0..MAKERS {
+            let tree = &tree;
+            scope.spawn(move || make_files(tree, maker));
+        }
+    });
+    eprintln!("made {:?}", start.elapsed());
+    for mount in [&mount, &other] {
+        let count = |program: &str| {
+            let text = script(mount.root(), &format!("{program} | wc -l"));
+            eprintln!("{program} {:?}", start.elapsed());
+            text.trim().parse::<usize>().unwrap()
+        };
+        let files = MAKERS * DIRS_EACH * FILES_PER_DIR;
+        assert_eq!(count("find tree -type f"), files);
+        assert_eq!(count("find tree -type f -size -1k -printf '%s %i\\n'"), files / 10 * 9);
+        assert_eq!(count("ls -lR tree | grep ' file '"), files);
+        let used = mount.process().status_number("VmHWM:");
+        eprintln!("{used}");
+        assert!(used < MOUNT_MEMORY_MAX, "a mount took {used} KiB");
+    }
+    script(other.root(), "rm -r tree");
+    eprintln!("removed {:?}", start.elapsed());
+    assert!(!tree.exists());
+    for (who, process) in [
+        ("mount", mount.process()),
+        ("other", other.process()),
+        ("master", &cluster.master.process),
+    ] {
+        let used = process.status_number("VmHWM:");
+        eprintln!("{who} {used}");
+    }
 }
 
 /// Whether anything here can be read by others than the owner; what `dir` itself shuts in cannot.
