@@ -26,8 +26,10 @@ ln link dir/hard-link-of-link
 truncate -s 90M sparse
 printf 'across the end' | dd of=sparse bs=1 seek=$((64 * 1024 * 1024 - 7)) conv=notrunc status=none
 
-# Modes.
-for mode in 0000 0001 0444 0600 0755 1644 2755 4755 6711 7777; do
+# Modes; those that not even the owner can read only where nobody is kept out.
+modes=(0444 0600 0755 1644 2755 4755 6711 7777)
+((EUID)) || modes+=(0000 0001)
+for mode in "${modes[@]}"; do
     echo "$mode" > "mode-$mode"
     chmod "$mode" "mode-$mode"
 done
