@@ -1,9 +1,11 @@
-//! Programs of every day on native mounts: those that copy, git, sqlite.
+//! Programs of every day on native mounts: those that copy, git, cargo, sqlite.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod common;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use std::thread;
 
 use common::cluster::{Cluster, Kind};
 use common::mount::Mount;
+use common::tree::assert_same;
 use common::{SOON, run, turn, wait_until};
 
 /// Runs a script in a directory; it ends at the first command that fails.
@@ -46,6 +49,89 @@ fn copies_and_archives_are_the_same() {
     );
     script(second.root(), "diff -r --no-dereference -x fifo from unpacked; rm -r copied; ls");
     assert_eq!(script(first.root(), "ls | sort | xargs"), "archive.tar from unpacked\n");
+}
+
+/// Runs `rsync -aHAX`, with times to the nanosecond, from a directory to another one; answers what it
+/// did, item by item.
+fn rsync(from: &Path, to: &Path, options: &[&str]) -> String {
+    let mut rsync = Command::new("rsync");
+    rsync
+        .args(["-aHAX", "--modify-window=-1", "--itemize-changes"])
+        .args(options)
+        .arg(from.join(""))
+        .arg(to);
+    String::from_utf8_lossy(&run(&mut rsync).stdout).into_owned()
+}
+
+#[test]
+fn rsync_keeps_everything_there_and_back() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 3);
+    let (first, second) = (Mount::ours(&cluster, &[]), Mount::ours(&cluster, &[]));
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("plain");
+    fs::create_dir(&plain).unwrap();
+    script(&plain, include_str!("programs/odd_tree.sh"));
+    // Onto a mount, on to another one, and home. Each time nothing is left to do, and all is as it
+    // was, on whichever mount one looks.
+    let steps = [
+        (plain.clone(), first.path("one"), second.path("one")),
+        (first.path("one"), second.path("two"), first.path("two")),
+        (second.path("two"), dir.path().join("back"), dir.path().join("back")),
+    ];
+    for (from, to, seen) in &steps {
+        assert_ne!(rsync(from, to, &["--sparse"]), "");
+        assert_eq!(rsync(from, to, &[]), "");
+        assert_eq!(rsync(&plain, to, &["--checksum"]), "");
+        assert_same(to, &plain);
+        assert_same(seen, &plain);
+        assert!(to.join("sparse").metadata().unwrap().blocks() < 1000, "holes take no room");
+    }
+    // The earliest and the latest of all times, which local file systems cut to what they can hold.
+    script(
+        first.root(),
+        "touch -d @-9223372036854775808 first; touch -d @9223372036854775807 last",
+    );
+    assert_eq!(script(first.root(), "stat -c %Y last"), "9223372036854775807\n");
+}
+
+const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+
+/// Runs cargo on the crate in a directory; answers what it said it did.
+fn cargo_build(dir: &Path) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--offline", "--target-dir", "target"]).current_dir(dir);
+    cargo.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
+    String::from_utf8_lossy(&run(&mut cargo).stderr).into_owned()
+}
+
+#[test]
+fn cargo_builds_what_has_changed() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 3);
+    let (first, second) = (Mount::ours(&cluster, &[]), Mount::ours(&cluster, &[]));
+    let dir = first.path("small");
+    fs::create_dir_all(dir.join("src")).unwrap();
+    fs::write(dir.join("Cargo.toml"), MANIFEST).unwrap();
+    let main = "mod words;\nfn main() { println!(\"{}\", words::GREETING); }\n";
+    fs::write(dir.join("src/main.rs"), main).unwrap();
+    let words = |greeting| format!("pub const GREETING: &str = \"{greeting}\";\n");
+    fs::write(dir.join("src/words.rs"), words("hello")).unwrap();
+    let program = |mount: &Mount| script(mount.root(), "small/target/debug/small");
+
+    assert!(cargo_build(&dir).contains("Compiling small"));
+    assert_eq!(program(&first), "hello\n");
+    assert_eq!(program(&second), "hello\n");
+    script(&dir, "touch src/words.rs");
+    assert!(cargo_build(&dir).contains("Compiling small"));
+    let said = cargo_build(&dir);
+    assert!(said.contains("Finished") && !said.contains("Compiling"), "{said}");
+    // The other mount changes the source, and builds with the results of the first.
+    fs::write(second.path("small/src/words.rs"), words("hello, world")).unwrap();
+    assert!(cargo_build(&second.path("small")).contains("Compiling small"));
+    assert_eq!(program(&first), "hello, world\n");
+    let said = cargo_build(&dir);
+    assert_eq!(program(&second), "hello, world\n", "{said}");
 }
 
 #[test]

@@ -57,6 +57,9 @@ missing_packages() {
     have strace || echo strace
     have sqlite3 || echo sqlite3
     have git || echo git
+    have rsync || echo rsync
+    have setfacl && have getfacl || echo acl
+    have setfattr || echo attr
     have cc && have make || echo build-essential
     have python3 || echo python3
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv

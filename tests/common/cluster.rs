@@ -69,6 +69,18 @@ impl Server {
     }
 }
 
+/// Free memory, in bytes, from which on servers have their data there.
+const MEMORY_MIN: u64 = 3 << 30;
+
+/// Where servers keep their data: in memory if there is room. Most tests are about what is right, and
+/// servers sync again and again.
+fn place() -> TempDir {
+    let memory = "/dev/shm";
+    let free = rustix::fs::statvfs(memory).map_or(0, |found| found.f_bavail * found.f_frsize);
+    let dir = if free >= MEMORY_MIN { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    dir.expect("there is a place for temporary directories")
+}
+
 fn launch(
     kind: &Kind,
     role: &Role,
@@ -136,7 +148,16 @@ impl Cluster {
 
     /// The same, with these options for every server.
     pub(crate) fn with_options(kind: &Kind, chunks: usize, options: &[&str]) -> Self {
+        Self::in_dir(place(), kind, chunks, options)
+    }
+
+    /// Our servers with their data on a real disk, for what is about disks.
+    pub(crate) fn on_disk(chunks: usize) -> Self {
         let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+        Self::in_dir(dir, &Kind::Rust, chunks, &[])
+    }
+
+    fn in_dir(dir: TempDir, kind: &Kind, chunks: usize, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let master = Server::start(kind, Role::Master, &options, dir.path().join("master"));
         let mut cluster = Self { master, chunks: Vec::new(), kind: kind.clone(), options, dir };

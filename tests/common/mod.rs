@@ -9,6 +9,7 @@ pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod rpc;
+pub(crate) mod tree;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

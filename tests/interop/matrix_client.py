@@ -1,9 +1,9 @@
 """What the interop tests ask of a Python client, without a mount.
 
-    matrix_client.py write <prefix> <directory>    stores each file of a directory as /<prefix><name>
-    matrix_client.py check <prefix> <directory>    compares; says what differs and fails
+    matrix_client.py write <directory> <prefix>    stores each file of a directory as /<prefix><name>
+    matrix_client.py check <directory> <prefix>... compares; says what differs and fails
     matrix_client.py list                          prints the names in the root, one per line
-    matrix_client.py delete <prefix> <directory>   deletes them again
+    matrix_client.py delete <directory> <prefix>   deletes them again
     matrix_client.py write-text <path> <text>      stores contents that are text, not bytes
     matrix_client.py write-root <path>...          puts names of any depth into the root's list
     matrix_client.py types <path>                  prints how the values under a path look to a
@@ -37,7 +37,7 @@ def contents_of(file_name):
         return file.read()
 
 
-def write(memory, prefix, directory):
+def write(memory, directory, prefix):
     """Creates files and writes them, as the mount would: with one write each."""
     for path, local in files_in(prefix, directory):
         fh = memory.create(path, 0o640)
@@ -47,9 +47,20 @@ def write(memory, prefix, directory):
         memory.release(path, fh)
 
 
-def check(memory, prefix, directory):
-    """Compares names, attributes and contents with the files of a directory."""
+def check(memory, directory, *prefixes):
+    """Compares names, attributes and contents with the files of a directory, prefix by prefix."""
     names = memory.readdir(u"/")
+    failures = []
+    for prefix in prefixes:
+        try:
+            check_files(memory, names, prefix, directory)
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "; ".join(failures)
+
+
+def check_files(memory, names, prefix, directory):
+    """The same for one prefix, given the names in the root."""
     for path, local in files_in(prefix, directory):
         expected = contents_of(local)
         assert path[1:] in names, "%r is not among the names %r" % (path, names)
@@ -63,7 +74,7 @@ def check(memory, prefix, directory):
             path, len(contents), len(expected), contents[:80])
 
 
-def delete(memory, prefix, directory):
+def delete(memory, directory, prefix):
     """Deletes the files, each of which must be there."""
     for path, _ in files_in(prefix, directory):
         memory.unlink(path)

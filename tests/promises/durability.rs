@@ -2,14 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::common::cluster::Cluster;
+use htfs::proto::server::SyncMaster;
+
+use crate::common::cluster::{Cluster, Server};
 use crate::common::mount::Mount;
 use crate::common::process::Process;
+use crate::common::rpc::Rpc;
 use crate::common::{SOON, turn, wait_until};
 use crate::{cluster, mounts};
 
@@ -120,7 +124,7 @@ impl Drop for Trace {
 #[test]
 fn promise_4_durable_reaches_the_disk() {
     let _turn = turn();
-    let cluster = cluster();
+    let cluster = Cluster::on_disk(3);
     let [mount] = mounts(&cluster);
     let dir = tempfile::tempdir().unwrap();
     let mut file = File::create(mount.path("file")).unwrap();
@@ -139,5 +143,61 @@ fn promise_4_durable_reaches_the_disk() {
         wait_until("the servers have synced", SOON, || {
             master.count() > before.0 && of_chunks() > before.1
         });
+    }
+}
+
+/// What a mount took before its servers were killed, and how it must look afterwards.
+fn assert_taken(mount: &Mount, round: usize, text: &str) {
+    let found = fs::read_to_string(mount.path(&format!("dir-{round}/moved"))).unwrap();
+    assert!(found == text, "round {round}: {} bytes", found.len());
+    let linked = fs::metadata(mount.path(&format!("linked-{round}"))).unwrap();
+    assert_eq!((linked.nlink(), linked.mode() & 0o7777), (2, 0o640), "round {round}");
+    assert!(!mount.path(&format!("file-{round}")).exists(), "round {round}");
+    let target = fs::read_link(mount.path(&format!("symlink-{round}"))).unwrap();
+    assert_eq!(target, Path::new("target"));
+}
+
+#[test]
+fn promise_4_durable_by_an_fsync_after_a_kill() {
+    let _turn = turn();
+    let mut cluster = Cluster::on_disk(3);
+    let [mount] = mounts(&cluster);
+    let dir = tempfile::tempdir().unwrap();
+    let rpc = Rpc::new();
+    // First the master is killed, then the chunk servers, then all.
+    for round in 0..3 {
+        // Nothing of this is synced by anybody who waits for it; all of it is acknowledged.
+        let name = format!("file-{round}");
+        let mut text = contents_of(&name).repeat(20);
+        fs::write(mount.path(&name), &text).unwrap();
+        let mut file = File::options().append(true).open(mount.path(&name)).unwrap();
+        fs::create_dir(mount.path(&format!("dir-{round}"))).unwrap();
+        fs::hard_link(mount.path(&name), mount.path(&format!("linked-{round}"))).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
+        fs::rename(mount.path(&name), mount.path(&format!("dir-{round}/moved"))).unwrap();
+        symlink("target", mount.path(&format!("symlink-{round}"))).unwrap();
+        if round != 1 {
+            cluster.master.start_again();
+        }
+        if round != 0 {
+            cluster.chunks.iter_mut().for_each(Server::start_again);
+        }
+
+        // Asked directly, and through the descriptor that has been open all the while.
+        rpc.call(&cluster.master.url, SyncMaster).unwrap();
+        let servers = cluster.chunks.iter().chain([&cluster.master]);
+        let traces: Vec<Trace> =
+            servers.map(|server| Trace::of(&server.process, dir.path())).collect();
+        let (master, chunks) = traces.split_last().unwrap();
+        file.write_all(b"after the kill").unwrap();
+        text += "after the kill";
+        file.sync_all().unwrap();
+        wait_until("the servers have synced", SOON, || {
+            master.count() > 0 && chunks.iter().any(|chunk| chunk.count() > 0)
+        });
+        drop(traces);
+        assert_taken(&mount, round, &text);
+        let [other] = mounts(&cluster);
+        assert_taken(&other, round, &text);
     }
 }

@@ -30,6 +30,8 @@ judge() {
     else
         ((++failed))
         say "$1: FAILED, exit status $2"
+        # Behind what is wrong comes a long list of what was done before.
+        grep -nEim 20 'error|miscompare|mismatch|bad data|panic' "$work/$1.out" >&2
         tail -n 30 "$work/$1.out" >&2
     fi
 }

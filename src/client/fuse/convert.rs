@@ -93,7 +93,20 @@ pub(super) fn set_time(time: Option<TimeOrNow>) -> SetTime {
     match time {
         None => SetTime::Keep,
         Some(TimeOrNow::Now) => SetTime::Now,
-        Some(TimeOrNow::SpecificTime(time)) => SetTime::At(FileTime::from(time)),
+        Some(TimeOrNow::SpecificTime(time)) => SetTime::At(file_time(time)),
+    }
+}
+
+/// The time that a program sets. Of one before 1970, fuser 0.18 subtracts the nanoseconds, too, which
+/// the kernel means to be added.
+fn file_time(time: SystemTime) -> FileTime {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(_) => FileTime::from(time),
+        Err(error) => {
+            let before = error.duration();
+            let seconds = 0_i64.saturating_sub_unsigned(before.as_secs());
+            FileTime { seconds, nanoseconds: before.subsec_nanos() }
+        }
     }
 }
 

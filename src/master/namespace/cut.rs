@@ -57,7 +57,7 @@ impl Namespace<'_> {
         let (mut dropped, mut freed) = (0, 0);
         let is_finished = loop {
             let page = limits::LAYOUT_PAGE_MAX.min(limit - dropped);
-            let chunks = self.view().chunks_from(ino, from, page)?;
+            let chunks = self.view().chunks_from(ino, contents.size, from, page)?;
             let is_last = chunks.len() < page;
             dropped += chunks.len();
             for (index, chunk) in chunks {

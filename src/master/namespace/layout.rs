@@ -7,8 +7,6 @@
 //! which was forgotten or cut meanwhile is `Stale` when it is reported: the writer asks for the
 //! layout again and repeats it, so that it comes after the truncation, whole.
 
-use bytes::Bytes;
-
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
@@ -16,6 +14,9 @@ use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
 use super::attr::too_large;
 use super::records::{CHUNKS, Chunk, Contents, decode, encode, load, number_in, numbered_key};
 use super::{Namespace, View};
+
+/// Chunks at the beginning of a page that are asked for one by one.
+const ASKED_SINGLY: u64 = limits::OPENED_LAYOUT_MAX as u64;
 
 /// A part of a file's layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl View<'_> {
         let inode = self.inode(ino)?;
         let contents = inode.contents()?;
         let limit = limit.clamp(1, limits::LAYOUT_PAGE_MAX);
-        let records = self.chunks_from(ino, from, limit)?;
+        let records = self.chunks_from(ino, contents.size, from, limit)?;
         let is_last = records.len() < limit;
         let chunks = records.into_iter().map(|(index, chunk)| chunk.layout(ino, index)).collect();
         Ok(LayoutPage { size: contents.size, data_version: contents.data_version, chunks, is_last })
@@ -80,17 +81,35 @@ impl View<'_> {
         chunk.filter(|_| key.ino == ino).ok_or_else(overtaken)
     }
 
+    /// Up to `limit` chunks of a file of that size from an index on, in their order; also those
+    /// behind its end.
+    ///
+    /// A scan passes by every version of a record that the store has in memory, and of a chunk that
+    /// is written to again and again these are tens of thousands. Asking for one key does not, so
+    /// the first chunks are asked for one by one.
     pub(super) fn chunks_from(
         &self,
         ino: Ino,
+        size: u64,
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Chunk)>> {
-        let end = numbered_key(Ino(ino.0 + 1), 0);
-        let records = self.txn.scan(CHUNKS, &numbered_key(ino, from), &end, limit)?;
-        let read =
-            |(key, value): (Bytes, Bytes)| Ok((number_in(&key, 8)?, decode(CHUNKS, &value)?));
-        records.into_iter().map(read).collect()
+        let count = size.div_ceil(limits::CHUNK_SIZE).max(1);
+        let rest = count.min(from.saturating_add(ASKED_SINGLY)).max(from);
+        let mut chunks = Vec::new();
+        for index in from..rest {
+            if chunks.len() < limit {
+                chunks.extend(self.chunk(ino, index)?.map(|chunk| (index, chunk)));
+            }
+        }
+        if chunks.len() < limit {
+            let end = numbered_key(Ino(ino.0 + 1), 0);
+            let from = numbered_key(ino, rest);
+            for (key, value) in self.txn.scan(CHUNKS, &from, &end, limit - chunks.len())? {
+                chunks.push((number_in(&key, 8)?, decode(CHUNKS, &value)?));
+            }
+        }
+        Ok(chunks)
     }
 }
 
@@ -143,8 +162,9 @@ impl Namespace<'_> {
         }
         for used in uses {
             let mut chunk = self.view().written_chunk(ino, used)?;
-            chunk.reached(used.version);
-            self.set_chunk_bytes(contents, used.key, chunk, used.bytes)?;
+            if chunk.reached(used.version) || chunk.bytes != used.bytes {
+                self.set_chunk_bytes(contents, used.key, chunk, used.bytes)?;
+            }
         }
         contents.size = contents.size.max(end);
         self.mark_written(who, ino, &mut inode)?;

@@ -54,6 +54,29 @@ fn a_write_counts_when_it_is_reported() {
 }
 
 #[test]
+fn pages_of_a_layout_have_every_chunk_once_wherever_they_begin() {
+    let mut scene = Scene::new();
+    let file = scene.file(&alice(), Ino::ROOT, "f", 0o644);
+    let written = [0, 3, 15, 16, 17, 40, 41];
+    for index in written {
+        write(&mut scene, file, index, 10);
+    }
+    // Made by writers that have not come to report them: behind the end.
+    let behind = [42, 60];
+    behind.map(|index| allocate(&mut scene, file, index));
+    let all = [written.as_slice(), &behind].concat();
+    for from in (0..62).chain([u64::MAX]) {
+        let expected: Vec<u64> = all.iter().copied().filter(|index| *index >= from).collect();
+        for limit in 1..=all.len() + 1 {
+            let page = scene.look(|view| view.layout(file, from, limit)).unwrap();
+            let found: Vec<u64> = page.chunks.iter().map(|chunk| chunk.key.index).collect();
+            assert_eq!(found, expected[..limit.min(expected.len())], "{limit} from {from}");
+            assert_eq!(page.is_last, found.len() < limit, "{limit} from {from}");
+        }
+    }
+}
+
+#[test]
 fn appends_get_the_end_one_behind_the_other() {
     let mut scene = Scene::new();
     let file = scene.file(&alice(), Ino::ROOT, "f", 0o644);
