@@ -152,7 +152,9 @@ fn a_plain_rename_that_another_mount_was_faster_with_fails() {
             Ok(()) => done_twice.push(number),
             Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
         }
-        assert_eq!(fs::read(second.path(&to)).unwrap(), b"moved");
+        wait_until("the news arrive", SOON, || {
+            fs::read(second.path(&to)).is_ok_and(|found| found == b"moved")
+        });
     }
     assert_eq!(done_twice, [0; 0], "two mounts have moved one name");
 }
