@@ -16,13 +16,15 @@ MARKS = "osD^v"
 
 
 def draw(results, path):
-    """Cost in relation to that at the smallest size; bars reach from the lowest to the highest run."""
+    """Cost in relation to that at the smallest size: time, with bars from the lowest to the highest run,
+    and processor time."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 6.6), layout="constrained")
         for axes, scene in zip(figure.subplots(2, 2).flat, scenes.SCENES):
             panel(axes, scene, [point for point in results["points"] if point["scene"] == scene])
-        figure.suptitle(f"Cost of one operation, in relation to the first size; flat is the ideal. {results['machine']}, "
-                        f"{results['date']}, {results['commit']}", fontsize=8)
+        figure.suptitle("Cost of one operation, in relation to the first size; flat is the ideal. Solid: time, dotted: "
+                        f"processor time of htfs.\n{results['machine']}, data on {results['disk']}, {results['date']}",
+                        fontsize=8)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     slim(path)
 
@@ -45,8 +47,11 @@ def panel(axes, scene, points):
         first = middle[0]
         below = [(at - min(values)) / first for at, values in zip(middle, runs)]
         above = [(max(values) - at) / first for at, values in zip(middle, runs)]
-        axes.errorbar(sizes, [at / first for at in middle], yerr=[below, above], marker=mark, markersize=4,
-                      linewidth=1.2, elinewidth=0.6, capsize=2, label=f"{what} (first: {number(first)} {row[0]['unit']})")
+        drawn = axes.errorbar(sizes, [at / first for at in middle], yerr=[below, above], marker=mark, markersize=4,
+                      linewidth=1.2, elinewidth=0.8, label=f"{what} (first: {number(first)} {row[0]['unit']})")
+        if row[0]["processors"] is not None:
+            used = [statistics.median(point["processors"] for point in row if point["x"] == size) for size in sizes]
+            axes.plot(sizes, [at / used[0] for at in used], linestyle=":", linewidth=1, color=drawn[0].get_color())
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_minor_locator(NullLocator())

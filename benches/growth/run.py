@@ -10,12 +10,15 @@ Starts htfs on this machine and measures, each point several times in turn:
   servers    1, 3 and 8 chunk servers, on the same machine and the same disk
   sparse     a file of 100 GiB, written and read in no order within its first 1, 10, 100 GiB
 
-Prints a table in Markdown: the median of the runs, and in brackets half the distance from the lowest to the
-highest. Raw results stay in target/growth.json. Flat is the ideal: the same cost at every size.
+Prints tables in Markdown: the median of the runs, in brackets half the distance from the lowest to
+the highest, and the processor time of all programs of htfs together. Raw results stay in
+target/growth.json. Flat is the ideal: the same cost at every size.
 
 Wants root and FUSE, and about six minutes. Build first: cargo build --release. HTFS_BIN names another
 directory with the programs: a copy, say, that no build replaces while this runs. Everything is in
-directories of its own below --work, and is removed at the end, also after Ctrl-C. --plot draws
+directories of its own below --work, and is removed at the end, also after Ctrl-C. That is in memory
+where it can be: ext4 makes a file up to ten times slower in the minutes after many were removed, and
+that would show as growth. An fsync then waits for htfs, not for a disk. --plot draws
 docs/growth.svg and wants matplotlib, which is not installed for you: as with pip, in an environment
 of its own, python3 -m venv DIR && DIR/bin/pip install matplotlib, and run this with DIR/bin/python.
 """
@@ -24,6 +27,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -66,7 +70,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="small sizes, in a minute: to see that it works")
     parser.add_argument("--only", default=",".join(scenes.SCENES), help="scenes, with commas between them")
     parser.add_argument("--runs", type=int, default=3, help="how often each point is measured")
-    parser.add_argument("--work", default="/var/tmp", help="where the servers keep their data meanwhile")
+    parser.add_argument("--work", default=roomy(), help="where the servers keep their data meanwhile (%(default)s)")
     parser.add_argument("--plot", action="store_true", help="draw docs/growth.svg; wants matplotlib")
     parser.add_argument("--from-results", action="store_true", help="measure nothing, show the last run's results")
     arguments = parser.parse_args()
@@ -76,6 +80,12 @@ def parse():
     if arguments.runs < 1:
         parser.error("--runs is at least one")
     return arguments
+
+
+def roomy():
+    """In memory, if there is room."""
+    there = os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30
+    return "/dev/shm" if there else "/var/tmp"
 
 
 def load_plot():
@@ -96,13 +106,15 @@ def measure(arguments):
         sys.exit("run it as root: it mounts")
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda number, _: sys.exit(128 + number))
-    results = {"machine": f"{os.cpu_count()} processors, Linux {platform.release()}", "commit": commit(),
-               "date": time.strftime("%Y-%m-%d"), "runs": arguments.runs, "quick": arguments.quick, "points": [],
-               "missing": {}}
+    file_system = subprocess.run(["stat", "-f", "-c", "%T", arguments.work], capture_output=True, text=True)
+    results = {"machine": f"{os.cpu_count()} processors, Linux {platform.release()}",
+               "disk": file_system.stdout.strip(), "commit": commit(), "date": time.strftime("%Y-%m-%d"),
+               "runs": arguments.runs, "quick": arguments.quick, "points": [], "missing": {}}
     programs, begin = built(), time.monotonic()
 
-    def note(scene, what, unit, x, value):
-        results["points"].append({"scene": scene, "what": what, "unit": unit, "x": x, "value": value})
+    def note(scene, what, x, unit, value, processors=None):
+        results["points"].append({"scene": scene, "what": what, "x": x, "unit": unit, "value": value,
+                                  "processors": processors})
 
     for name in arguments.only:
         say(f"{name}: {scenes.SCENES[name].__doc__.splitlines()[0]}")
@@ -161,7 +173,7 @@ def commit():
 
 def report(results):
     print(f"{results['machine']}, {results['date']}, commit `{results['commit']}`, median of {results['runs']} runs, "
-          f"average load {results['load']:.1f}{', --quick' if results['quick'] else ''}")
+          f"data on {results['disk']}, average load {results['load']:.1f}{', --quick' if results['quick'] else ''}")
     points = results["points"]
     for scene in dict.fromkeys(point["scene"] for point in points):
         mine = [point for point in points if point["scene"] == scene]
@@ -170,23 +182,33 @@ def report(results):
         print(f"\n| {label} | " + " | ".join(f"{x:,}" for x in sizes) + " | last to first |")
         print("|---" * (len(sizes) + 2) + "|")
         for what in dict.fromkeys(point["what"] for point in mine):
-            row = [point for point in mine if point["what"] == what]
-            values = [[point["value"] for point in row if point["x"] == x] for x in sizes]
-            cells = [cell(runs, row[0]["unit"]) if runs else "–" for runs in values]
-            if not all(values):
-                print(f"| {what} | " + " | ".join(cells) + " | – |")
-                continue
-            growth = statistics.median(values[-1]) / statistics.median(values[0])
-            print(f"| {what} | " + " | ".join(cells) + f" | {growth:.2f} |")
+            rows = [[point for point in mine if point["what"] == what and point["x"] == x] for x in sizes]
+            growth = f"{middle(rows[-1]) / middle(rows[0]):.2f}" if all(rows) else "–"
+            print(f"| {what} | " + " | ".join(map(cell, rows)) + f" | {growth} |")
     for scene, reason in results["missing"].items():
         print(f"\nmissing, or only in part: {scene} ({reason})")
 
 
-def cell(runs, unit):
-    middle = statistics.median(runs)
-    rate = {"µs": lambda: f", {1e6 / middle:,.0f}/s", "ms/MiB": lambda: f", {1048.576 / middle:,.0f} MB/s"}
-    shown = f"{middle:,.0f}" if middle >= 100 else f"{middle:.3g}"
-    return f"{shown} {unit} (±{50 * (max(runs) - min(runs)) / middle:.0f} %){rate.get(unit, str)()}"
+def middle(row, side="value"):
+    return statistics.median(point[side] for point in row)
+
+
+def cell(row):
+    if not row:
+        return "–"
+    value, unit, runs = middle(row), row[0]["unit"], [point["value"] for point in row]
+    words = [f"{number(value)} {unit} (±{50 * (max(runs) - min(runs)) / value:.0f} %)"]
+    if unit == "µs":
+        words.append(f"{1e6 / value:,.0f}/s")
+    if unit == "ms/MiB":
+        words.append(f"{1048.576 / value:,.0f} MB/s")
+    if row[0]["processors"] is not None:
+        words.append(f"cpu {number(middle(row, 'processors'))}")
+    return ", ".join(words)
+
+
+def number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":
