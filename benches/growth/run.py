@@ -7,7 +7,7 @@ Starts htfs on this machine and measures, each point several times in turn:
 
   directory  a directory of 1,000, 10,000 and 100,000 files of 4 KiB, each in a cluster of its own
   writers    1, 8 and 64 processes that write at once
-  servers    1, 3 and 8 chunk servers, on the same machine and the same disk
+  servers    1, 3 and 8 chunk servers, on this one machine
   sparse     a file of 100 GiB, written and read in no order within its first 1, 10, 100 GiB
 
 Prints tables in Markdown: the median of the runs, in brackets half the distance from the lowest to
@@ -17,7 +17,7 @@ target/growth.json. Flat is the ideal: the same cost at every size.
 Wants root and FUSE, and about six minutes. Build first: cargo build --release. HTFS_BIN names another
 directory with the programs: a copy, say, that no build replaces while this runs. Everything is in
 directories of its own below --work, and is removed at the end, also after Ctrl-C. That is in memory
-where it can be: ext4 makes a file up to ten times slower in the minutes after many were removed, and
+where it can be: ext4 makes files many times slower in the minutes after many were removed, and
 that would show as growth. An fsync then waits for htfs, not for a disk. --plot draws
 docs/growth.svg and wants matplotlib, which is not installed for you: as with pip, in an environment
 of its own, python3 -m venv DIR && DIR/bin/pip install matplotlib, and run this with DIR/bin/python.

@@ -224,13 +224,19 @@ def sparse(bench):
             for place in again:
                 assert os.pread(descriptor, 4 * KIB, place) == data, place
 
-        def measure(what, work):
+        def sync_each(descriptor):
+            for place in again[:count // 20]:
+                os.pwrite(descriptor, data, place)
+                os.fsync(descriptor)
+
+        def measure(what, work, count=count):
             bench.measure(("sparse", what, reach), system, count, work)
 
         with opened(path, os.O_CREAT | os.O_RDWR) as descriptor:
             os.ftruncate(descriptor, 100 * GIB)
             measure("write 4 KiB, fsync at the end", lambda: write(descriptor, first))
             measure("the same in the same chunks again", lambda: write(descriptor, again))
+            measure("write 4 KiB and fsync each", lambda: sync_each(descriptor), count // 20)
             written = client_memory(system)
         remount(system)
         choice.shuffle(again)
