@@ -132,16 +132,7 @@ def measure(name, arguments, tree):
         return json.loads(line)
     finally:
         system.stop()
-        remove(work)
-
-
-def remove(work):
-    """A server may take a moment to let go of its files."""
-    for _ in range(50):
-        shutil.rmtree(work, ignore_errors=True)
-        if not os.path.exists(work):
-            return
-        time.sleep(0.1)
+        systems.remove(work)
 
 
 def report(results, missing):

@@ -39,10 +39,24 @@ def wait_for(condition, what, seconds=30):
         time.sleep(0.05)
 
 
+def remove(work):
+    """Remove a directory; a server may take a moment to let go of its files."""
+    for _ in range(50):
+        shutil.rmtree(work, ignore_errors=True)
+        if not os.path.exists(work):
+            return
+        time.sleep(0.1)
+
+
 def answers(address, port):
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
+
+
+def htfs_programs(root):
+    """Where master, chunk and client are: in $HTFS_BIN, as for the suites, or where cargo builds them."""
+    return os.environ.get("HTFS_BIN") or os.path.join(root, "target", "release")
 
 
 class System:
@@ -111,28 +125,45 @@ class Ext4(System):
 
 
 class Htfs(System):
-    """A master, three chunk servers, a mount; TLS everywhere."""
+    """A master, chunk servers, a mount; TLS everywhere."""
+
+    def __init__(self, work, root, chunk_servers=3):
+        super().__init__(work, root)
+        self.chunk_servers = chunk_servers
 
     def start(self):
-        programs = os.path.join(self.root, "target", "release")
-        if not os.path.exists(os.path.join(programs, "master")):
-            raise Failed("htfs is not built; run cargo build --release")
+        programs = htfs_programs(self.root)
+        # They are gone for a moment while somebody builds.
+        for name in ("master", "chunk", "client"):
+            wait_for(lambda: os.path.exists(os.path.join(programs, name)),
+                     f"finding {name} in {programs} (cargo build --release makes it)", 3)
         shutil.copy(os.path.join(self.root, "openssl-gen.sh"), self.work)
         run("./openssl-gen.sh", cwd=self.work)
-        port, *chunks = free_ports(4)
+        port, *chunks = free_ports(1 + self.chunk_servers)
         url = f"https://localhost:{port}"
         self.spawn(os.path.join(programs, "master"), "--listen", f"localhost:{port}")
         for chunk in chunks:
             self.spawn(os.path.join(programs, "chunk"), str(chunk), "--master", url)
         for each in (port, *chunks):
             wait_for(lambda: answers("localhost", each), f"port {each}")
+        wait_for(lambda: self.servers_seen() == len(chunks), "finding all chunk servers")
         client = shlex.join([os.path.join(programs, "client"), self.mount, "--master", url])
         begin = f"cd {self.work}; {client} >>log 2>&1 & echo $! >{self.path('client.pid')}"
-        end = f"kill $(cat {self.path('client.pid')}); tail --pid=$(cat {self.path('client.pid')}) -f /dev/null"
+        end = f"kill $(cat {self.path('client.pid')}); tail --pid=$(cat {self.path('client.pid')}) -s 0.05 -f /dev/null"
         is_mounted = f"until mountpoint -q {self.mount}; do sleep 0.05; done"
         self.remount = self.script("remount", end, begin, is_mounted)
         self.end = self.script("end", end)
         run(self.script("begin", begin, is_mounted))
+
+    def servers_seen(self):
+        """Chunk servers that the master puts contents on."""
+        with open(self.path("log")) as log:
+            return log.read().count("the chunk server is there")
+
+    def client_pid(self):
+        """The process behind the mount; another one after a remount."""
+        with open(self.path("client.pid")) as file:
+            return int(file.read())
 
     def stop(self):
         if os.path.exists(self.path("client.pid")):
