@@ -241,6 +241,44 @@ async fn cuts_and_holes_read_as_zeros() {
     assert_eq!(collapse.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_fsync_costs_what_was_written_since_the_last() {
+    let cluster = FakeCluster::new();
+    let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);
+    let (handle, ino) = create(&a, "f").await;
+    // Each chunk may have a server of its own.
+    let synced = || {
+        let calls = std::mem::take(&mut *cluster.synced.lock().unwrap());
+        let mut indexes = calls.concat();
+        indexes.sort_unstable();
+        indexes
+    };
+    for index in 0..3 {
+        write(&a, handle, index * CHUNK_SIZE, b"first").await;
+    }
+    a.flush(handle, 1).await.unwrap();
+    assert!(synced().is_empty());
+    a.fsync(handle).await.unwrap();
+    assert_eq!(synced(), [0, 1, 2], "all that was sent before");
+    a.fsync(handle).await.unwrap();
+    assert!(synced().is_empty(), "nothing was written");
+    write(&a, handle, CHUNK_SIZE, b"again").await;
+    a.fsync(handle).await.unwrap();
+    assert_eq!(synced(), [1]);
+    write(&a, handle, 2 * CHUNK_SIZE, b"again").await;
+    a.flush(handle, 1).await.unwrap();
+    write(&a, handle, 0, b"again").await;
+    a.fsync(handle).await.unwrap();
+    assert_eq!(synced(), [0, 2], "with what was sent meanwhile");
+
+    let other = b.open(ino, READ_WRITE, &ROOT).await.unwrap();
+    write(&b, other.handle, 5, b"there").await;
+    b.flush(other.handle, 1).await.unwrap();
+    until(async || a.read(handle, 0, 10).await.unwrap() == "againthere").await;
+    a.fsync(handle).await.unwrap();
+    assert_eq!(synced(), [0, 1, 2], "what another mount changed may be anywhere");
+}
+
 #[tokio::test]
 async fn a_hundred_truncations_in_one_chunk_do_not_pile_up() {
     let cluster = FakeCluster::new();

@@ -46,6 +46,8 @@ pub struct FakeCluster {
     pub asked: Arc<AtomicU32>,
     /// Calls of chunk servers so far.
     pub chunk_calls: Arc<AtomicU32>,
+    /// The indexes of the chunks that were synced, by call.
+    pub synced: Arc<Mutex<Vec<Vec<u64>>>>,
 }
 
 impl FakeCluster {
@@ -59,6 +61,7 @@ impl FakeCluster {
             mishap: Arc::default(),
             asked: Arc::default(),
             chunk_calls: Arc::default(),
+            synced: Arc::default(),
         }
     }
 
@@ -150,8 +153,10 @@ impl ChunkIo for FakeCluster {
         self.chunks.copy(source, target, length).map(Some)
     }
 
-    async fn sync(&self, _: &ServerUrl, _: Vec<ChunkKey>) -> Result<()> {
+    async fn sync(&self, _: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
         self.chunk_call();
+        let indexes = chunks.iter().map(|chunk| chunk.index).collect();
+        self.synced.lock().expect("no test panics in here").push(indexes);
         Ok(())
     }
 }

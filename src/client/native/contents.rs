@@ -124,16 +124,21 @@ impl<C: Cluster> NativeFs<C> {
         contents.and(names)
     }
 
-    /// Syncs all chunks of a file; of those in `written` the master may not know yet that there is
-    /// something in them.
+    /// Syncs the chunks of a file that have changed since the last time; of those in `written` the
+    /// master may not know yet that there is something in them.
     pub(super) async fn sync_contents(
         &self,
         inode: &Arc<Inode>,
         written: Vec<ChunkLayout>,
     ) -> Result<()> {
-        let known = {
+        let (due, known) = {
             let state = inode.state();
-            state.layout.all(chunk_count(state.attr.size)).filter(|_| !state.is_stale)
+            let due = state.unsynced.due();
+            let known = match &due.chunks {
+                Some(some) => some.iter().map(|at| state.layout.chunk(*at).cloned()).collect(),
+                None => state.layout.all(chunk_count(state.attr.size)).filter(|_| !state.is_stale),
+            };
+            (due, known)
         };
         let mut layout = match known {
             Some(layout) => layout,
@@ -141,7 +146,9 @@ impl<C: Cluster> NativeFs<C> {
         };
         layout.retain(|chunk| chunk.bytes > 0 && written.iter().all(|new| new.key != chunk.key));
         layout.extend(written);
-        self.sync_chunks(layout).await
+        self.sync_chunks(layout).await?;
+        inode.state().unsynced.done(&due);
+        Ok(())
     }
 
     async fn sync_chunks(&self, layout: Vec<ChunkLayout>) -> Result<()> {

@@ -15,6 +15,7 @@ use super::clean::{CleanBlocks, CleanTotal};
 use super::dirty::DirtyExtents;
 use super::layout::LayoutCache;
 use super::lock;
+use super::unsynced::Unsynced;
 use crate::error::{ErrorKind, FsError};
 use crate::limits;
 use crate::types::{Attr, Credentials, Ino};
@@ -45,6 +46,7 @@ pub(super) struct State {
     /// Who wrote last.
     pub(super) writer: Credentials,
     pub(super) layout: LayoutCache,
+    pub(super) unsynced: Unsynced,
     pub(super) clean: CleanBlocks,
     /// Counts what changed at the servers as far as this mount knows. Bytes that were fetched
     /// while it changed may be from before or after.
@@ -75,6 +77,7 @@ impl Inode {
             flying: Flight::default(),
             writer: Credentials::ROOT,
             layout: LayoutCache::default(),
+            unsynced: Unsynced::default(),
             clean: CleanBlocks::new(clean_total),
             epoch: 0,
             next_read: 0,
@@ -183,6 +186,7 @@ impl State {
     /// Contents changed at the servers otherwise than by a flight from here.
     pub(super) fn forget_contents(&mut self) {
         self.layout.clear();
+        self.unsynced.note_all();
         self.clean.clear();
         self.epoch += 1;
     }

@@ -7,7 +7,7 @@
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
-//! chunks are (`layout`), names and attributes (`cache`). `session` keeps all that in step with
+//! chunks are (`layout`) and which are not on the disk (`unsynced`), names and attributes (`cache`). `session` keeps all that in step with
 //! what other clients do; `held_locks` is about what is lost with a session, `doubt` about what is
 //! lost with an answer. `told` is what the kernel knows.
 
@@ -36,6 +36,7 @@ mod reader;
 pub mod remote;
 mod session;
 mod told;
+mod unsynced;
 mod vfs;
 mod writer;
 

@@ -149,6 +149,10 @@ impl<C: Cluster> NativeFs<C> {
             who: Packed(writer.clone()),
             session,
         };
+        {
+            let mut state = inode.state();
+            chunks.iter().for_each(|chunk| state.unsynced.note(chunk.key.index));
+        }
         let fence = self.cache.fence();
         let has_locks = || inode.state().lock_losses == losses;
         let Packed(attr) = self.ask_in_session_if(call, has_locks).await?;
