@@ -7,9 +7,10 @@
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
-//! chunks are (`layout`) and which are not on the disk (`unsynced`), names and attributes (`cache`). `session` keeps all that in step with
-//! what other clients do; `held_locks` is about what is lost with a session, `doubt` about what is
-//! lost with an answer. `told` is what the kernel knows.
+//! chunks are (`layout`) and which may not be on the disk (`unsynced`), names and attributes
+//! (`cache`). `session` keeps all that in step with what other clients do; `held_locks` is about
+//! what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
+//! knows.
 
 mod ahead;
 pub mod attached;
