@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::base64_stream::ENGINE;
-use crate::rpc::wire::form::Form;
+use crate::rpc::wire::form::{Form, raw_opening};
 use crate::rpc::wire::text::{is_xml_text, presentable, shortened};
 
 /// The first line of every body. The encoding is UTF-8, as always without a word on it.
@@ -66,15 +66,6 @@ enum Segment {
     Plain(Bytes),
     /// Goes as base64.
     Encoded(Bytes),
-}
-
-impl Segment {
-    fn length(&self) -> u64 {
-        match self {
-            Self::Plain(bytes) => bytes.len() as u64,
-            Self::Encoded(blob) => (blob.len() as u64).div_ceil(3) * 4,
-        }
-    }
 }
 
 impl Message {
@@ -133,7 +124,8 @@ impl Message {
     /// The exact length of the body, in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.segments().iter().map(Segment::length).sum()
+        let blobs = self.blobs.iter().map(|(_, blob)| self.form.length_of(blob.len()));
+        self.xml.len() as u64 + blobs.sum::<u64>()
     }
 
     /// The body, made piece by piece.
@@ -150,7 +142,7 @@ impl Message {
             // Of the form that a peer of another make reads nothing is to be seen.
             let (end, opening) = match self.form {
                 Form::Xml => (gap + 1, None),
-                Form::Raw => (*gap, Some(self.form.opening(blob.len()))),
+                Form::Raw => (*gap, Some(raw_opening(blob.len()))),
             };
             segments.push_back(Segment::Plain(self.xml.slice(start..end)));
             segments.extend(opening.map(|opening| Segment::Plain(opening.into())));

@@ -40,11 +40,11 @@ impl Form {
         }
     }
 
-    /// What stands between `<base64` and contents of that many bytes.
-    pub(super) fn opening(self, length: usize) -> String {
+    /// How much longer contents of that many bytes make a body in which `<base64></base64>` stands.
+    pub(super) fn length_of(self, length: usize) -> u64 {
         match self {
-            Self::Xml => ">".to_owned(),
-            Self::Raw => format!(" raw=\"{length}\">"),
+            Self::Xml => (length as u64).div_ceil(3) * 4,
+            Self::Raw => (raw_opening(length).len() - ">".len() + length) as u64,
         }
     }
 
@@ -54,4 +54,9 @@ impl Form {
         let digits = inside.strip_suffix(b"\">")?;
         std::str::from_utf8(digits).ok()?.parse().ok()
     }
+}
+
+/// What stands between `<base64` and contents of that many bytes that come as they are.
+pub(super) fn raw_opening(length: usize) -> String {
+    format!(" raw=\"{length}\">")
 }
