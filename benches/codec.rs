@@ -16,7 +16,7 @@ use htfs::proto::classic::{Dialect, Entry, Get, Put};
 use htfs::proto::values::Done;
 use htfs::rpc::server::serve;
 use htfs::rpc::tls::{Identity, Trust};
-use htfs::rpc::wire::{Decoder, Form, Message};
+use htfs::rpc::wire::{Decoder, Form, Message, MessageBody};
 use htfs::rpc::{Registry, RpcClient, Value};
 use htfs::types::{Key, StoredValue, ValueKind};
 use hyper::body::Body as _;
@@ -84,9 +84,8 @@ fn repeat(what: &str, size: usize, mut work: impl FnMut() -> Outcome<()>) -> Out
     Ok(())
 }
 
-/// All bytes of a message, each piece given up as soon as it is made.
-fn drain(message: Message) -> usize {
-    let mut body = message.into_body();
+/// All bytes of a body, each piece given up as soon as it is made.
+fn drain(mut body: MessageBody) -> usize {
     let mut context = Context::from_waker(Waker::noop());
     let mut size = 0;
     while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
@@ -95,8 +94,7 @@ fn drain(message: Message) -> usize {
     size
 }
 
-fn collect(message: Message) -> Vec<u8> {
-    let mut body = message.into_body();
+fn collect(mut body: MessageBody) -> Vec<u8> {
     let mut context = Context::from_waker(Waker::noop());
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
@@ -114,10 +112,10 @@ fn wrapped(body: &[u8]) -> Vec<u8> {
     [head.unwrap_or_default(), &lines.join(&b'\n'), tail.unwrap_or_default()].concat()
 }
 
-fn decode(body: &[u8]) -> Outcome<()> {
+fn decode(body: &[u8], form: Form) -> Outcome<()> {
     // Pieces as large as a connection reads them.
     const PIECE: usize = 64 << 10;
-    let mut decoder = Decoder::for_call(Form::Xml);
+    let mut decoder = Decoder::for_call(form);
     let mut rest = body.len();
     for piece in body.chunks(PIECE) {
         rest -= piece.len();
@@ -131,24 +129,26 @@ fn codec() -> Outcome<()> {
     let contents: Vec<u8> = (0..=255).cycle().take(BLOB_SIZE).collect();
     let shared = Bytes::from(contents.clone());
     let small = vec![Value::Base64(b"/a/path".to_vec()), Value::Base64(vec![7; 100])];
+    let large = Message::call("put", vec![Value::Base64(contents)])?;
+    let body = wrapped(&collect(large.body(Form::Xml)?));
+    repeat("decode 1 MiB in lines of 76", BLOB_SIZE, || decode(&body, Form::Xml))?;
 
-    repeat("encode 1 MiB of contents", BLOB_SIZE, || {
-        // A value holds its bytes alone, so a stored one is copied once.
-        let value = Value::Base64(shared.to_vec());
-        black_box(drain(Message::answer(value)?));
-        Ok(())
-    })?;
-    let body = collect(Message::call("put", vec![Value::Base64(contents)])?);
-    repeat("decode 1 MiB of contents", BLOB_SIZE, || decode(&body))?;
-    let body = wrapped(&body);
-    repeat("decode 1 MiB in lines of 76", BLOB_SIZE, || decode(&body))?;
-
-    repeat("encode a call with 100 bytes", 100, || {
-        black_box(drain(Message::call("put", small.clone())?));
-        Ok(())
-    })?;
-    let body = collect(Message::call("put", small)?);
-    repeat("decode a call with 100 bytes", 100, || decode(&body))?;
+    for (form, name) in [(Form::Xml, "XML"), (Form::Binary, "binary")] {
+        repeat(&format!("encode 1 MiB of contents, {name}"), BLOB_SIZE, || {
+            // A value holds its bytes alone, so a stored one is copied once.
+            let value = Value::Base64(shared.to_vec());
+            black_box(drain(Message::answer(value)?.body(form)?));
+            Ok(())
+        })?;
+        let body = collect(large.body(form)?);
+        repeat(&format!("decode 1 MiB of contents, {name}"), BLOB_SIZE, || decode(&body, form))?;
+        repeat(&format!("encode a call with 100 bytes, {name}"), 100, || {
+            black_box(drain(Message::call("put", small.clone())?.body(form)?));
+            Ok(())
+        })?;
+        let body = collect(Message::call("put", small.clone())?.body(form)?);
+        repeat(&format!("decode a call with 100 bytes, {name}"), 100, || decode(&body, form))?;
+    }
     Ok(())
 }
 

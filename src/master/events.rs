@@ -7,7 +7,7 @@
 //! so that nobody takes the changes of another life for those that follow.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -22,12 +22,15 @@ use crate::types::Change;
 /// time: 43 of them last until the year 2248.
 const COUNTER_BITS: u32 = 20;
 
+/// How many changes who waits is left alone for, if they are all its own; few beside the length of
+/// a log.
+const WAKE_PERIOD: u64 = 256;
+
 /// The changes of late.
 #[derive(Debug)]
 pub struct EventLog {
     ring: Mutex<Ring>,
-    news: Notify,
-    waiters: Semaphore,
+    places: Semaphore,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,14 @@ struct Ring {
     capacity: usize,
     /// Number of the last change.
     last: u64,
+    waiters: Vec<Waiter>,
+}
+
+/// A call that waits for changes.
+#[derive(Debug)]
+struct Waiter {
+    session: SessionId,
+    news: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -45,16 +56,20 @@ struct Event {
     known_to: SessionId,
 }
 
+impl Event {
+    /// Whether a session, 0 for all, has to be told.
+    fn concerns(&self, session: SessionId) -> bool {
+        session == 0 || self.known_to != session
+    }
+}
+
 impl EventLog {
     /// An empty log that keeps `capacity` changes. `now` is the time of day.
     #[must_use]
     pub fn new(capacity: usize, now: Timestamp) -> Self {
-        let ring = Ring { changes: VecDeque::new(), capacity, last: now.0 << COUNTER_BITS };
-        Self {
-            ring: Mutex::new(ring),
-            news: Notify::new(),
-            waiters: Semaphore::new(limits::WAITERS_MAX),
-        }
+        let (changes, last) = (VecDeque::new(), now.0 << COUNTER_BITS);
+        let ring = Ring { changes, capacity, last, waiters: Vec::new() };
+        Self { ring: Mutex::new(ring), places: Semaphore::new(limits::WAITERS_MAX) }
     }
 
     /// The number of the last change.
@@ -71,29 +86,24 @@ impl EventLog {
         for (change, known_to) in changes {
             ring.push(Event { change, known_to });
         }
-        let is_news = ring.last != before;
-        drop(ring);
-        if is_news {
-            self.news.notify_waiters();
-        }
+        ring.wake(before);
     }
 
     /// What changed behind `after`, for a session, or all with 0; waits up to `wait` until there is something.
     /// Answers at once if too many are waiting.
     pub async fn wait(&self, session: SessionId, after: u64, wait: Duration) -> Events {
         let deadline = tokio::time::Instant::now() + wait.min(limits::WAIT_MAX);
-        let permit = self.waiters.try_acquire();
+        let permit = self.places.try_acquire();
+        let waiting = Waiting::begin(self, session);
         let mut after = after;
         loop {
-            let mut news = std::pin::pin!(self.news.notified());
-            // Registered before looking, so that no change falls in between.
-            news.as_mut().enable();
             let events = self.ring().behind(after, session);
             if !events.changes.is_empty() || events.is_overflow || permit.is_err() {
                 return events;
             }
             after = events.last_event;
-            if tokio::time::timeout_at(deadline, news).await.is_err() {
+            // What was published since the look has left its mark in `news`.
+            if tokio::time::timeout_at(deadline, waiting.news.notified()).await.is_err() {
                 return Events { last_event: after, ..Events::default() };
             }
         }
@@ -104,7 +114,42 @@ impl EventLog {
     }
 }
 
+/// A [`Waiter`] in the ring, until this is dropped.
+struct Waiting<'a> {
+    log: &'a EventLog,
+    news: Arc<Notify>,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(log: &'a EventLog, session: SessionId) -> Self {
+        let news = Arc::new(Notify::new());
+        log.ring().waiters.push(Waiter { session, news: Arc::clone(&news) });
+        Self { log, news }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.log.ring().waiters.retain(|waiter| !Arc::ptr_eq(&waiter.news, &self.news));
+    }
+}
+
 impl Ring {
+    /// Wakes those who have to be told of what came behind a number. A session is not woken for what
+    /// it did itself, which would cost more than doing it; only now and then, lest it seem to be
+    /// too far behind.
+    fn wake(&self, before: u64) {
+        let is_time = before / WAKE_PERIOD != self.last / WAKE_PERIOD;
+        let new = usize::try_from(self.last - before).unwrap_or(usize::MAX);
+        let first = self.changes.len().saturating_sub(new);
+        for Waiter { session, news } in &self.waiters {
+            let mut changes = self.changes.range(first..);
+            if is_time || changes.any(|event| event.concerns(*session)) {
+                news.notify_one();
+            }
+        }
+    }
+
     fn push(&mut self, event: Event) {
         if self.changes.len() == self.capacity {
             self.changes.pop_front();
@@ -128,7 +173,7 @@ impl Ring {
                 break;
             }
             events.last_event += 1;
-            if session == 0 || event.known_to != session {
+            if event.concerns(session) {
                 events.changes.push(event.change.clone());
             }
         }
@@ -181,6 +226,25 @@ mod tests {
         let events = waiting.await.unwrap();
         assert_eq!(events.changes, [change(2)]);
         assert_eq!(events.last_event, start + 2);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_never_left_behind_by_its_own_changes() {
+        let log = Arc::new(EventLog::new(1000, Timestamp(5)));
+        let start = log.last();
+        let waiting = tokio::spawn({
+            let log = Arc::clone(&log);
+            async move { log.wait(7, start, LONG).await }
+        });
+        for number in 0..5000 {
+            log.publish([(change(number), 7)]);
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
+        log.publish([(change(5000), 8)]);
+        let events = waiting.await.unwrap();
+        assert_eq!((events.changes, events.is_overflow), (vec![change(5000)], false));
+        assert!(log.ring().waiters.is_empty());
     }
 
     #[tokio::test]

@@ -111,7 +111,7 @@ impl RpcClient {
             CallError::Unsendable { method: M::NAME, reason: error.to_string() }
         })?;
         shards::at_home().await;
-        let attempts = self.attempts(url, message, M::REPEATABLE);
+        let attempts = self.attempts::<M>(url, &message);
         let value = tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
             Err(CallError::TimedOut { server: url.to_owned(), timeout: self.timeout })
         })?;
@@ -135,25 +135,22 @@ impl RpcClient {
     }
 
     /// Tries until there is an answer or nothing more may be tried.
-    async fn attempts(
-        &self,
-        url: &str,
-        message: Message,
-        is_repeatable: bool,
-    ) -> Result<Value, CallError> {
+    async fn attempts<M: Method>(&self, url: &str, message: &Message) -> Result<Value, CallError> {
         let mut attempt = 1;
         loop {
-            let failure = match self.sender().attempt(url, message.clone()).await {
+            let failure = match self.sender().attempt(url, message).await {
                 Ok(outcome) => return Ok(outcome?),
                 Err(failure) => failure,
             };
             let may_repeat = match failure {
                 Failure::NotSent { .. } => true,
-                Failure::Lost { .. } => is_repeatable,
-                Failure::Refused { .. } | Failure::Senseless { .. } => false,
+                Failure::Lost { .. } => M::REPEATABLE,
+                Failure::Refused { .. }
+                | Failure::Senseless { .. }
+                | Failure::Unsendable { .. } => false,
             };
             if !may_repeat || attempt == limits::CALL_ATTEMPTS_MAX {
-                return Err(failure.into_error(url));
+                return Err(failure.into_error(url, M::NAME));
             }
             tracing::debug!(url, attempt, "trying again: {failure:?}");
             tokio::time::sleep(pause(attempt)).await;

@@ -8,11 +8,13 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Handle};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::limits;
@@ -23,10 +25,17 @@ static SHARDS: LazyLock<Vec<Handle>> = LazyLock::new(start);
 /// Counts what was dealt out.
 static DEALT: AtomicUsize = AtomicUsize::new(0);
 
+/// How often the thread of a shard that has work looks at its clock.
+const TICK: Duration = Duration::from_millis(100);
+
 thread_local! {
     static CURRENT: Cell<Option<Shard>> = const { Cell::new(None) };
     /// Whether the thread only acts for its shard.
     static IS_GUEST: Cell<bool> = const { Cell::new(false) };
+    /// Whether there was work since the last tick of the thread, which is that of a shard.
+    static IS_BUSY: Cell<bool> = const { Cell::new(false) };
+    /// Begins the ticks again.
+    static WORK: Arc<Notify> = Arc::default();
 }
 
 /// One of the threads.
@@ -93,6 +102,22 @@ impl Shard {
 /// wakes the shard's thread once, and not for every socket and timer that it touches.
 pub async fn at_home() {
     poll_fn(|_| if IS_GUEST.get() { Poll::Pending } else { Poll::Ready(()) }).await;
+    if !IS_BUSY.replace(true) {
+        WORK.with(|work| work.notify_one());
+    }
+}
+
+/// Ticks while there is work. A runtime whose next timer is far away interrupts its own wait, by two
+/// system calls, for each one that is nearer, and calls set several that never come to their end. With
+/// a tick always about to come none of them is the nearest.
+async fn tick() {
+    let work = WORK.with(Arc::clone);
+    loop {
+        work.notified().await;
+        while IS_BUSY.take() {
+            tokio::time::sleep(TICK).await;
+        }
+    }
 }
 
 /// Runs a task on the next shard in turn.
@@ -118,7 +143,7 @@ fn start_one(number: usize) -> std::io::Result<Handle> {
     let handle = runtime.handle().clone();
     std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
         CURRENT.set(Some(Shard(number)));
-        runtime.block_on(std::future::pending::<()>());
+        runtime.block_on(tick());
     })?;
     Ok(handle)
 }

@@ -1,11 +1,12 @@
-//! The codec: calls and answers to and from XML.
+//! The codec: calls and answers to and from bodies.
 //!
 //! dxr converts between XML and values. Contents (`<base64>`) do not pass through it: they are
 //! cut out of the XML on the way in and put into it on the way out, encoded and decoded piece by
-//! piece as the body travels, so that neither side ever holds their text as a whole. Between two of
-//! our own programs they travel as they are ([`Form`]).
+//! piece as the body travels, so that neither side ever holds their text as a whole. Two of our own
+//! programs leave the XML out altogether ([`Form::Binary`]).
 
 mod base64_stream;
+mod binary;
 mod decode;
 mod encode;
 mod form;

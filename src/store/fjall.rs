@@ -27,6 +27,7 @@ mod database;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use ::fjall::Error;
 
@@ -36,6 +37,11 @@ use crate::store::file;
 use crate::store::txn::{ReadTxn, Table, Txn};
 
 use database::{Database, describe, io_error, is_no_space};
+
+/// A disk with twice as much room, in bytes, need not be asked again for [`ROOMY_FOR`]: no disk fills
+/// that fast.
+const ROOMY: u64 = 512 << 20;
+const ROOMY_FOR: Duration = Duration::from_millis(20);
 
 /// Tables on disk, with one writer at a time and any number of readers.
 pub struct Store {
@@ -48,6 +54,8 @@ pub struct Store {
     /// The value of `committed` that is on disk for certain. Held during a sync, so that all who
     /// wait for it share the next one.
     synced: Mutex<u64>,
+    /// When the disk was seen to have plenty of room.
+    roomy_at: Mutex<Option<Instant>>,
 }
 
 struct State {
@@ -71,6 +79,7 @@ impl Store {
             state: RwLock::new(State { database: Some(Arc::new(database)), failure: None }),
             committed: AtomicU64::new(1),
             synced: Mutex::new(0),
+            roomy_at: Mutex::new(None),
         })
     }
 
@@ -161,12 +170,23 @@ impl Store {
         *synced < self.committed.load(Ordering::Acquire)
     }
 
-    /// Checks that the disk has more than `reserve` bytes left.
+    /// Checks that the disk has more than `reserve` bytes left, or had [`ROOMY`] bytes just now.
     ///
     /// # Errors
     /// `NoSpace` if it has not.
     pub fn check_room(&self, reserve: u64) -> Result<()> {
-        if file::free_space(&self.path)? > reserve {
+        let seen = *self.roomy_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.is_some_and(|seen| seen.elapsed() < ROOMY_FOR) && reserve < ROOMY {
+            true => Ok(()),
+            false => self.look_for_room(reserve),
+        }
+    }
+
+    fn look_for_room(&self, reserve: u64) -> Result<()> {
+        let free = file::free_space(&self.path)?;
+        let seen = (free > 2 * ROOMY).then(Instant::now);
+        *self.roomy_at.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        if free > reserve {
             return Ok(());
         }
         Err(FsError::new(
@@ -194,7 +214,7 @@ impl Store {
     /// number has happened after all.
     fn recover(&self, number: u64, error: &Error) -> Result<()> {
         let is_full = match error {
-            Error::Poisoned => self.check_room(limits::DISK_RESERVE).is_err(),
+            Error::Poisoned => self.look_for_room(limits::DISK_RESERVE).is_err(),
             _ => io_error(error).is_some_and(is_no_space),
         };
         if !is_full {

@@ -1,6 +1,6 @@
 //! One attempt of a call: one HTTP request and its response.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,10 +41,12 @@ pub(super) enum Failure {
     Lost { reason: String },
     /// There was an answer, but not one that can be read.
     Senseless { reason: String },
+    /// There is no body that could be sent.
+    Unsendable { reason: String },
 }
 
 impl Failure {
-    pub(super) fn into_error(self, url: &str) -> CallError {
+    pub(super) fn into_error(self, url: &str, method: &'static str) -> CallError {
         let server = url.to_owned();
         match self {
             Self::NotSent { reason } | Self::Refused { reason } => {
@@ -52,6 +54,7 @@ impl Failure {
             }
             Self::Lost { reason } => CallError::Lost { server, reason },
             Self::Senseless { reason } => CallError::Protocol { server, reason },
+            Self::Unsendable { reason } => CallError::Unsendable { method, reason },
         }
     }
 }
@@ -60,8 +63,8 @@ impl Failure {
 pub(super) struct Sender {
     http: Client<Connector, MessageBody>,
     trust: Trust,
-    /// The servers that read raw contents, by their URLs.
-    raw_readers: Mutex<HashSet<String>>,
+    /// The servers that read binary calls, by their URLs, with where to post to.
+    binary_readers: Mutex<HashMap<String, Uri>>,
 }
 
 impl Sender {
@@ -71,60 +74,63 @@ impl Sender {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_SERVER_MAX)
             .build(Connector::new(trust));
-        Self { http, trust: trust.clone(), raw_readers: Mutex::default() }
+        Self { http, trust: trust.clone(), binary_readers: Mutex::default() }
     }
 
     /// Sends a call once and reads the answer.
     pub(super) async fn attempt(
         &self,
         url: &str,
-        message: Message,
+        message: &Message,
     ) -> Result<Result<Value, Fault>, Failure> {
-        let form = if self.raw_readers().contains(url) { Form::Raw } else { Form::Xml };
-        let message = message.in_form(form);
-        let form = message.form();
-        let request = Request::post(endpoint(url)?)
+        let reader = self.binary_readers().get(url).cloned();
+        let (endpoint, form) = match reader {
+            Some(endpoint) => (endpoint, Form::Binary),
+            None => (endpoint(url)?, Form::Xml),
+        };
+        let body = message
+            .body(form)
+            .map_err(|error| Failure::Unsendable { reason: error.to_string() })?;
+        let form = body.form();
+        let request = Request::post(endpoint.clone())
             .header(CONTENT_TYPE, form.media_type())
-            .header(ACCEPT, Form::Raw.media_type())
+            .header(ACCEPT, Form::Binary.media_type())
             .header(
                 USER_AGENT,
                 HeaderValue::from_static(concat!("htfs/", env!("CARGO_PKG_VERSION"))),
             )
-            .body(message.into_body())
+            .body(body)
             .map_err(|error| Failure::Refused { reason: error.to_string() })?;
         let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;
-        self.note_reader(url, form, &response)?;
+        self.note_reader(url, endpoint, form, &response)?;
         read(response).await
     }
 
-    fn raw_readers(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.raw_readers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn binary_readers(&self) -> MutexGuard<'_, HashMap<String, Uri>> {
+        self.binary_readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Learns from a response which forms the server reads.
+    /// Learns from a response to a call in `form` which forms the server reads.
     ///
     /// # Errors
     /// `NotSent` if it cannot have read the call: there is another server now where one of ours was.
     fn note_reader(
         &self,
         url: &str,
+        endpoint: Uri,
         form: Form,
         response: &Response<Incoming>,
     ) -> Result<(), Failure> {
-        let reads = Form::named(response.headers().get(ACCEPT_POST));
-        let mut raw_readers = self.raw_readers();
-        match (reads, raw_readers.contains(url)) {
-            (Form::Raw, false) => {
-                raw_readers.insert(url.to_owned());
+        match (form, Form::named(response.headers().get(ACCEPT_POST))) {
+            (Form::Xml, Form::Binary) => {
+                self.binary_readers().insert(url.to_owned(), endpoint);
             }
-            (Form::Xml, true) => {
-                raw_readers.remove(url);
+            (Form::Binary, Form::Xml) => {
+                self.binary_readers().remove(url);
+                let reason = "it does not read binary calls any more".to_owned();
+                return Err(Failure::NotSent { reason });
             }
-            (Form::Raw, true) | (Form::Xml, false) => {}
-        }
-        if form == Form::Raw && reads == Form::Xml {
-            let reason = "it does not read raw contents any more".to_owned();
-            return Err(Failure::NotSent { reason });
+            (Form::Xml, Form::Xml) | (Form::Binary, Form::Binary) => {}
         }
         Ok(())
     }

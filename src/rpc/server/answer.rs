@@ -74,7 +74,7 @@ pub(super) async fn answer(
     // Only who asks for it hears of a form that is not XML-RPC.
     let form = Form::named(request.headers().get(ACCEPT));
     let (mut response, is_refused) = answer_in(form, request, shared, caller).await;
-    if form == Form::Raw {
+    if form == Form::Binary {
         response.headers_mut().insert(ACCEPT_POST, form.media_type());
     }
     (response, is_refused)
@@ -96,23 +96,24 @@ async fn answer_in(
         Ok((Err(fault), _room)) => Err(fault),
         Err(refusal) => return (refuse(refusal), true),
     };
-    let message = match outcome.map(Message::answer) {
-        Ok(Ok(message)) => message,
-        Ok(Err(error)) => Message::fault(&Fault::new(Fault::INTERNAL, error.to_string())),
-        Err(fault) => Message::fault(&fault),
-    };
-    let message = message.in_form(form);
-    let media_type = message.form().media_type();
-    match shared.answers.room(message.length()).await {
-        Some(room) => (respond(StatusCode::OK, media_type, message, room), false),
+    let body = outcome
+        .and_then(|value| encoded(value, form))
+        .unwrap_or_else(|fault| MessageBody::fault(&fault, form));
+    match shared.answers.room(body.length()).await {
+        Some(room) => (respond(StatusCode::OK, body, room), false),
         None => {
             // Not "busy": the call has been carried out, and must not be repeated for this.
             let text = "the call was carried out, but there is no memory for its answer now";
-            let message = Message::fault(&Fault::new(Fault::INTERNAL, text));
-            let media_type = message.form().media_type();
-            (respond(StatusCode::OK, media_type, message, Room::default()), false)
+            let body = MessageBody::fault(&Fault::new(Fault::INTERNAL, text), form);
+            (respond(StatusCode::OK, body, Room::default()), false)
         }
     }
+}
+
+fn encoded(value: Value, form: Form) -> Result<MessageBody, Fault> {
+    Message::answer(value)
+        .and_then(|message| message.body(form))
+        .map_err(|error| Fault::new(Fault::INTERNAL, error.to_string()))
 }
 
 fn check(request: &Request<Incoming>, shared: &Shared) -> Result<(), Refusal> {
@@ -255,28 +256,21 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 
 fn refuse(Refusal(status, mut text): Refusal) -> Response<AnswerBody> {
     text.push('\n');
-    let mut response = respond(
-        status,
-        HeaderValue::from_static("text/plain"),
-        Message::text(text),
-        Room::default(),
-    );
+    let mut response = respond(status, MessageBody::text(text), Room::default());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     // What is left of the request's body is not worth reading.
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
     response
 }
 
-fn respond(
-    status: StatusCode,
-    content_type: HeaderValue,
-    message: Message,
-    room: Room,
-) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody { body: message.into_body(), _room: room });
+fn respond(status: StatusCode, body: MessageBody, room: Room) -> Response<AnswerBody> {
+    let media_type = body.form().media_type();
+    let mut response = Response::new(AnswerBody { body, _room: room });
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }

@@ -57,16 +57,6 @@ impl BlobDecoder {
         result
     }
 
-    /// Takes a piece of contents that are not encoded, of which `expected` more bytes may follow; no
-    /// text may.
-    pub(super) fn push_raw(&mut self, contents: &[u8], expected: usize) {
-        if self.contents.capacity() - self.contents.len() < contents.len() {
-            self.contents.reserve_exact(contents.len() + expected);
-        }
-        self.contents.extend_from_slice(contents);
-        self.is_ended = true;
-    }
-
     fn decode(&mut self, mut text: &[u8]) -> Result<(), BadBase64> {
         if !self.carry.is_empty() {
             let missing = text.len().min(GROUP - self.carry.len());

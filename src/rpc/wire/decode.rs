@@ -7,6 +7,7 @@ use dxr::{MethodCall, MethodResponse, Value};
 
 use crate::limits;
 use crate::rpc::fault::Fault;
+use crate::rpc::wire::binary::{EXPANSION, Reader};
 use crate::rpc::wire::form::Form;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::scan::Scanner;
@@ -15,6 +16,9 @@ use crate::rpc::wire::text::{is_xml_char, is_xml_text, shortened};
 
 /// Deepest nesting of an answer: a value may come back in a deeper place than it was put from.
 const ANSWER_DEPTH_MAX: usize = limits::XML_DEPTH_MAX * 2;
+
+/// Elements of XML for each level of values, at least: an array is `<value><array><data>`.
+const ELEMENTS_PER_LEVEL: usize = 3;
 
 /// Why a body is not what it should be; [`Fault::from`] makes the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,20 +66,34 @@ impl From<DecodeError> for Fault {
 /// Reads one body while it arrives.
 #[derive(Debug)]
 pub struct Decoder {
-    scanner: Scanner,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Xml(Scanner),
+    Binary(Reader),
 }
 
 impl Decoder {
     /// For the body of a call.
     #[must_use]
     pub fn for_call(form: Form) -> Self {
-        Self { scanner: Scanner::new(Element::MethodCall, limits::XML_DEPTH_MAX, form) }
+        Self::new(form, Element::MethodCall, limits::XML_DEPTH_MAX)
     }
 
     /// For the body of an answer.
     #[must_use]
     pub fn for_answer(form: Form) -> Self {
-        Self { scanner: Scanner::new(Element::MethodResponse, ANSWER_DEPTH_MAX, form) }
+        Self::new(form, Element::MethodResponse, ANSWER_DEPTH_MAX)
+    }
+
+    fn new(form: Form, root: Element, depth_max: usize) -> Self {
+        let reading = match form {
+            Form::Xml => Reading::Xml(Scanner::new(root, depth_max)),
+            Form::Binary => Reading::Binary(Reader::new(depth_max / ELEMENTS_PER_LEVEL)),
+        };
+        Self { reading }
     }
 
     /// Takes the next piece of the body; `expected` is how many bytes follow it, if that is known.
@@ -83,13 +101,20 @@ impl Decoder {
     /// # Errors
     /// As soon as it is clear that the body is wrong.
     pub fn push(&mut self, piece: &[u8], expected: Option<usize>) -> Result<(), DecodeError> {
-        self.scanner.push(piece, expected)
+        match &mut self.reading {
+            Reading::Xml(scanner) => scanner.push(piece, expected),
+            Reading::Binary(reader) => reader.push(piece, expected),
+        }
     }
 
-    /// Bytes of XML, contents apart, that wait to be made into values.
+    /// Bytes of XML, contents apart, that wait to be made into values, or what takes as much work
+    /// and memory as so many.
     #[must_use]
     pub fn xml_size(&self) -> usize {
-        self.scanner.xml_size()
+        match &self.reading {
+            Reading::Xml(scanner) => scanner.xml_size(),
+            Reading::Binary(reader) => reader.head_size() * EXPANSION,
+        }
     }
 
     /// The method's name and the parameters.
@@ -97,13 +122,10 @@ impl Decoder {
     /// # Errors
     /// If this was not a call.
     pub fn finish_call(self) -> Result<(String, Vec<Value>), DecodeError> {
-        let Skeleton { xml, mut blobs, .. } = self.scanner.finish()?;
-        let call = MethodCall::from_xml(&xml).map_err(|_| unreadable(&xml))?;
-        let (name, mut params) = (call.name.into_owned(), call.params);
-        for param in &mut params {
-            complete(param, &mut blobs)?;
+        match self.reading {
+            Reading::Xml(scanner) => call_in(scanner.finish()?),
+            Reading::Binary(reader) => reader.finish_call(),
         }
-        Ok((name, params))
     }
 
     /// What the server answered.
@@ -111,20 +133,37 @@ impl Decoder {
     /// # Errors
     /// If this was not an answer.
     pub fn finish_answer(self) -> Result<Result<Value, Fault>, DecodeError> {
-        let Skeleton { xml, mut blobs, fault } = self.scanner.finish()?;
-        let Some(range) = fault else {
-            let mut value = MethodResponse::from_xml(&xml).map_err(|_| unreadable(&xml))?.value;
-            complete(&mut value, &mut blobs)?;
-            return Ok(Ok(value));
-        };
-        let value = xml.get(range).and_then(|xml| Value::from_xml(xml).ok());
-        let Some(Value::Struct(mut members)) = value else { return Err(unreadable(&xml)) };
-        match (members.remove("faultCode"), members.remove("faultString")) {
-            (Some(Value::Integer(code)), Some(Value::String(message))) => {
-                Ok(Err(Fault { code, message }))
-            }
-            _ => Err(DecodeError::misplaced("a <fault> has no faultCode or no faultString")),
+        match self.reading {
+            Reading::Xml(scanner) => answer_in(scanner.finish()?),
+            Reading::Binary(reader) => reader.finish_answer(),
         }
+    }
+}
+
+fn call_in(skeleton: Skeleton) -> Result<(String, Vec<Value>), DecodeError> {
+    let Skeleton { xml, mut blobs, .. } = skeleton;
+    let call = MethodCall::from_xml(&xml).map_err(|_| unreadable(&xml))?;
+    let (name, mut params) = (call.name.into_owned(), call.params);
+    for param in &mut params {
+        complete(param, &mut blobs)?;
+    }
+    Ok((name, params))
+}
+
+fn answer_in(skeleton: Skeleton) -> Result<Result<Value, Fault>, DecodeError> {
+    let Skeleton { xml, mut blobs, fault } = skeleton;
+    let Some(range) = fault else {
+        let mut value = MethodResponse::from_xml(&xml).map_err(|_| unreadable(&xml))?.value;
+        complete(&mut value, &mut blobs)?;
+        return Ok(Ok(value));
+    };
+    let value = xml.get(range).and_then(|xml| Value::from_xml(xml).ok());
+    let Some(Value::Struct(mut members)) = value else { return Err(unreadable(&xml)) };
+    match (members.remove("faultCode"), members.remove("faultString")) {
+        (Some(Value::Integer(code)), Some(Value::String(message))) => {
+            Ok(Err(Fault { code, message }))
+        }
+        _ => Err(DecodeError::misplaced("a <fault> has no faultCode or no faultString")),
     }
 }
 
@@ -189,7 +228,7 @@ fn unmark_names(members: &mut BTreeMap<String, Value>) {
     }
 }
 
-fn check_text(text: &str) -> Result<(), DecodeError> {
+pub(super) fn check_text(text: &str) -> Result<(), DecodeError> {
     if is_xml_text(text) {
         return Ok(());
     }

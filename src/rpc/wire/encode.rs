@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::iter;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,11 +11,13 @@ use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use dxr::{MethodCall, MethodResponse, Value};
 use hyper::body::{Body, Frame, SizeHint};
+use memchr::memmem;
 
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::base64_stream::ENGINE;
-use crate::rpc::wire::form::{Form, raw_opening};
+use crate::rpc::wire::binary;
+use crate::rpc::wire::form::Form;
 use crate::rpc::wire::text::{is_xml_text, presentable, shortened};
 
 /// The first line of every body. The encoding is UTF-8, as always without a word on it.
@@ -24,11 +27,11 @@ const DECLARATION: &str = "<?xml version='1.0'?>\n";
 /// never anything else.
 const EMPTY_BLOB: &str = "<base64></base64>";
 
-/// Where in [`EMPTY_BLOB`] the tag ends but for its last character.
-const TAG_OPEN: usize = "<base64".len();
+/// Where in [`EMPTY_BLOB`] the contents belong.
+const TAG_OPEN: usize = "<base64>".len();
 
-/// Contents up to this many bytes stay in the XML: a segment of their own would cost more.
-const INLINE_BLOB_MAX: usize = 512;
+/// Contents up to this many bytes stay among the values: a segment of their own would cost more.
+pub(super) const INLINE_BLOB_MAX: usize = 512;
 
 /// Contents encoded at a time, in bytes; a multiple of 3, so that only the last piece is padded.
 /// With its text it fits into the second-level cache of a core.
@@ -47,17 +50,22 @@ pub enum EncodeError {
     #[error("the value is nested too deep; the limit is {NESTING_MAX} levels")]
     Nesting,
     /// The body would be over [`limits::BODY_SIZE_MAX`].
-    #[error("the values take {0} bytes as XML; the limit is {limit}", limit = limits::BODY_SIZE_MAX)]
+    #[error("the values take {0} bytes as a body; the limit is {limit}", limit = limits::BODY_SIZE_MAX)]
     Size(u64),
 }
 
-/// An encoded call or answer: XML with contents between. Cheap to clone.
-#[derive(Clone, Debug)]
+/// A call or an answer that can be sent, in any form. Large contents stand beside it, and have left
+/// empty ones behind.
+#[derive(Debug)]
 pub struct Message {
-    xml: Bytes,
-    /// Contents, and where in the XML the tags around them are open.
-    blobs: Vec<(usize, Bytes)>,
-    form: Form,
+    matter: Matter,
+    contents: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+enum Matter {
+    Call(MethodCall<'static>),
+    Answer(MethodResponse),
 }
 
 #[derive(Debug)]
@@ -73,13 +81,12 @@ impl Message {
     ///
     /// # Errors
     /// [`EncodeError`] says which parameter cannot be sent.
-    pub fn call(name: &str, mut params: Vec<Value>) -> Result<Self, EncodeError> {
-        let mut blobs = Vec::new();
+    pub fn call(name: &'static str, mut params: Vec<Value>) -> Result<Self, EncodeError> {
+        let mut contents = Vec::new();
         for param in &mut params {
-            prepare(param, &mut blobs, 0)?;
+            prepare(param, &mut contents, 0)?;
         }
-        let xml = MethodCall { name: name.into(), params }.to_xml();
-        Self::assemble(xml, blobs)
+        Ok(Self { matter: Matter::Call(MethodCall { name: name.into(), params }), contents })
     }
 
     /// The answer to a call.
@@ -87,110 +94,91 @@ impl Message {
     /// # Errors
     /// [`EncodeError`] says what cannot be sent.
     pub fn answer(mut value: Value) -> Result<Self, EncodeError> {
-        let mut blobs = Vec::new();
-        prepare(&mut value, &mut blobs, 0)?;
-        Self::assemble(MethodResponse { value }.to_xml(), blobs)
+        let mut contents = Vec::new();
+        prepare(&mut value, &mut contents, 0)?;
+        Ok(Self { matter: Matter::Answer(MethodResponse { value }), contents })
     }
 
-    /// The answer to a call that failed.
-    #[must_use]
-    pub fn fault(fault: &Fault) -> Self {
-        let members = [
-            ("faultCode".to_owned(), Value::Integer(fault.code)),
-            ("faultString".to_owned(), Value::String(presentable(&fault.message))),
-        ];
-        let value = Value::Struct(members.into()).to_xml().unwrap_or_default();
-        Self::text(format!("{DECLARATION}<methodResponse><fault>{value}</fault></methodResponse>"))
-    }
-
-    /// A body of plain text.
-    pub fn text(text: impl Into<Bytes>) -> Self {
-        Self { xml: text.into(), blobs: Vec::new(), form: Form::Xml }
-    }
-
-    /// The same in a form that the other side reads. Without large contents there is only one.
-    #[must_use]
-    pub fn in_form(self, form: Form) -> Self {
-        let form = if self.blobs.is_empty() { Form::Xml } else { form };
-        Self { form, ..self }
-    }
-
-    /// Its form: [`Form::Xml`], unless another was asked for and makes a difference.
-    #[must_use]
-    pub fn form(&self) -> Form {
-        self.form
-    }
-
-    /// The exact length of the body, in bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        let blobs = self.blobs.iter().map(|(_, blob)| self.form.length_of(blob.len()));
-        self.xml.len() as u64 + blobs.sum::<u64>()
-    }
-
-    /// The body, made piece by piece.
-    #[must_use]
-    pub fn into_body(self) -> MessageBody {
-        let (segments, length) = (self.segments(), self.length());
-        MessageBody { segments, length, done: 0, buffer: BytesMut::new() }
-    }
-
-    fn segments(&self) -> VecDeque<Segment> {
-        let mut segments = VecDeque::with_capacity(self.blobs.len() * 3 + 1);
-        let mut start = 0;
-        for (gap, blob) in &self.blobs {
-            // Of the form that a peer of another make reads nothing is to be seen.
-            let (end, opening) = match self.form {
-                Form::Xml => (gap + 1, None),
-                Form::Raw => (*gap, Some(raw_opening(blob.len()))),
-            };
-            segments.push_back(Segment::Plain(self.xml.slice(start..end)));
-            segments.extend(opening.map(|opening| Segment::Plain(opening.into())));
-            segments.push_back(match self.form {
-                Form::Xml => Segment::Encoded(blob.clone()),
-                Form::Raw => Segment::Plain(blob.clone()),
-            });
-            start = gap + 1;
+    /// The body, made piece by piece; in XML if it has no other form.
+    ///
+    /// # Errors
+    /// [`EncodeError::Size`].
+    pub fn body(&self, form: Form) -> Result<MessageBody, EncodeError> {
+        let body = match form {
+            Form::Binary => self.binary(),
+            Form::Xml => None,
+        };
+        let body = match body {
+            Some(body) => body,
+            None => self.xml()?,
+        };
+        if body.length > limits::BODY_SIZE_MAX as u64 {
+            return Err(EncodeError::Size(body.length));
         }
-        segments.push_back(Segment::Plain(self.xml.slice(start..)));
-        segments
+        Ok(body)
     }
 
-    fn assemble(xml: Result<String, dxr::Error>, blobs: Vec<Bytes>) -> Result<Self, EncodeError> {
+    fn binary(&self) -> Option<MessageBody> {
+        let head = match &self.matter {
+            Matter::Call(call) => binary::call_head(&call.name, &call.params, &self.contents),
+            Matter::Answer(answer) => binary::answer_head(&answer.value, &self.contents),
+        };
+        let head = Segment::Plain(head?.into());
+        let contents = self.contents.iter().cloned().map(Segment::Plain);
+        Some(MessageBody::new(Form::Binary, iter::once(head).chain(contents).collect()))
+    }
+
+    fn xml(&self) -> Result<MessageBody, EncodeError> {
+        let xml = match &self.matter {
+            Matter::Call(call) => call.to_xml(),
+            Matter::Answer(answer) => answer.to_xml(),
+        };
         // dxr fails only for what `prepare` has refused before.
         let xml = xml.map_err(|error| EncodeError::Text(shortened(&error.to_string())))?;
-        let xml = format!("{DECLARATION}{xml}");
-        let gaps = xml.match_indices(EMPTY_BLOB).map(|(gap, _)| gap + TAG_OPEN);
-        let blobs = gaps.zip(blobs).collect();
-        let message = Self { xml: xml.into(), blobs, form: Form::Xml };
-        // The other form is never longer by more than its tags.
-        match message.length() {
-            length if length > limits::BODY_SIZE_MAX as u64 => Err(EncodeError::Size(length)),
-            _ => Ok(message),
+        let xml = Bytes::from(format!("{DECLARATION}{xml}"));
+        let mut segments = VecDeque::with_capacity(self.contents.len() * 2 + 1);
+        let mut start = 0;
+        for (at, contents) in memmem::find_iter(&xml, EMPTY_BLOB).zip(&self.contents) {
+            let gap = at + TAG_OPEN;
+            segments.push_back(Segment::Plain(xml.slice(start..gap)));
+            segments.push_back(Segment::Encoded(contents.clone()));
+            start = gap;
+        }
+        segments.push_back(Segment::Plain(xml.slice(start..)));
+        Ok(MessageBody::new(Form::Xml, segments))
+    }
+}
+
+impl Segment {
+    /// Its length in the body, in bytes.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Plain(bytes) => bytes.len() as u64,
+            Self::Encoded(bytes) => (bytes.len() as u64).div_ceil(3) * 4,
         }
     }
 }
 
 /// Checks a value, and takes its contents out of it, in the order in which they will be written:
 /// the large ones, and the empty ones, which look the same afterwards.
-fn prepare(value: &mut Value, blobs: &mut Vec<Bytes>, depth: usize) -> Result<(), EncodeError> {
+fn prepare(value: &mut Value, contents: &mut Vec<Bytes>, depth: usize) -> Result<(), EncodeError> {
     if depth > NESTING_MAX {
         return Err(EncodeError::Nesting);
     }
     match value {
         Value::String(text) => check_text(text),
-        Value::Base64(blob) => {
-            if blob.is_empty() || blob.len() > INLINE_BLOB_MAX {
-                blobs.push(mem::take(blob).into());
+        Value::Base64(bytes) => {
+            if bytes.is_empty() || bytes.len() > INLINE_BLOB_MAX {
+                contents.push(mem::take(bytes).into());
             }
             Ok(())
         }
         Value::Array(values) => {
-            values.iter_mut().try_for_each(|value| prepare(value, blobs, depth + 1))
+            values.iter_mut().try_for_each(|value| prepare(value, contents, depth + 1))
         }
         Value::Struct(members) => members.iter_mut().try_for_each(|(name, value)| {
             check_text(name)?;
-            prepare(value, blobs, depth + 1)
+            prepare(value, contents, depth + 1)
         }),
         _ => Ok(()),
     }
@@ -206,7 +194,9 @@ fn check_text(text: &str) -> Result<(), EncodeError> {
 /// A [`Message`] on its way out, for hyper: contents are encoded when the connection takes them.
 #[derive(Debug)]
 pub struct MessageBody {
+    form: Form,
     segments: VecDeque<Segment>,
+    /// How much is still to go, in bytes.
     length: u64,
     /// How much of the first segment, if it is encoded, has been sent, in bytes of contents.
     done: usize,
@@ -214,6 +204,45 @@ pub struct MessageBody {
 }
 
 impl MessageBody {
+    fn new(form: Form, segments: VecDeque<Segment>) -> Self {
+        let length = segments.iter().map(Segment::length).sum();
+        Self { form, segments, length, done: 0, buffer: BytesMut::new() }
+    }
+
+    /// The answer to a call that failed.
+    #[must_use]
+    pub fn fault(fault: &Fault, form: Form) -> Self {
+        let fault = Fault::new(fault.code, presentable(&fault.message));
+        if form == Form::Binary
+            && let Some(head) = binary::fault_head(&fault)
+        {
+            return Self::new(form, [Segment::Plain(head.into())].into());
+        }
+        let members = [
+            ("faultCode".to_owned(), Value::Integer(fault.code)),
+            ("faultString".to_owned(), Value::String(fault.message)),
+        ];
+        let value = Value::Struct(members.into()).to_xml().unwrap_or_default();
+        Self::text(format!("{DECLARATION}<methodResponse><fault>{value}</fault></methodResponse>"))
+    }
+
+    /// Plain text.
+    pub fn text(text: impl Into<Bytes>) -> Self {
+        Self::new(Form::Xml, [Segment::Plain(text.into())].into())
+    }
+
+    /// Its form, which is not always the one that was asked for.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Its length, as long as nothing of it was taken, in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     fn next_frame(&mut self) -> Option<Bytes> {
         let (frame, finished) = match self.segments.front()? {
             Segment::Plain(bytes) => (bytes.clone(), true),

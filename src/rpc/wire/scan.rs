@@ -8,7 +8,6 @@ use memchr::memchr;
 
 use crate::limits;
 use crate::rpc::wire::decode::DecodeError;
-use crate::rpc::wire::form::Form;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::markup::{Markup, check_declaration};
 use crate::rpc::wire::skeleton::{Builder, Skeleton};
@@ -20,9 +19,6 @@ const UTF_16_STARTS: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"];
 #[derive(Debug)]
 pub(super) struct Scanner {
     builder: Builder,
-    form: Form,
-    /// Bytes of contents that still come as they are.
-    raw: u64,
     /// Up to where the skeleton has been searched for the next `<`.
     searched: usize,
     /// Where the markup begins whose `>` has not been seen.
@@ -30,8 +26,8 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    pub(super) fn new(root: Element, depth_max: usize, form: Form) -> Self {
-        Self { builder: Builder::new(root, depth_max), form, raw: 0, searched: 0, markup: None }
+    pub(super) fn new(root: Element, depth_max: usize) -> Self {
+        Self { builder: Builder::new(root, depth_max), searched: 0, markup: None }
     }
 
     /// Bytes of skeleton so far.
@@ -47,17 +43,6 @@ impl Scanner {
         expected: Option<usize>,
     ) -> Result<(), DecodeError> {
         while !piece.is_empty() {
-            if self.raw > 0 {
-                let length =
-                    usize::try_from(self.raw).map_or(piece.len(), |raw| raw.min(piece.len()));
-                let (contents, rest) = piece.split_at(length);
-                self.raw -= length as u64;
-                // Announced is not sent: room is made for what comes in this very body at most.
-                let left = usize::try_from(self.raw).unwrap_or(usize::MAX);
-                self.builder.blob_contents(contents, left.min(expected.unwrap_or_default()));
-                piece = rest;
-                continue;
-            }
             if self.builder.is_in_blob() && self.markup.is_none() {
                 let end = memchr(b'<', piece).unwrap_or(piece.len());
                 let (text, rest) = piece.split_at(end);
@@ -118,11 +103,7 @@ impl Scanner {
             }
             Markup::Comment => self.builder.xml.truncate(start),
             Markup::CharacterData(range) => self.builder.character_data(start, range)?,
-            Markup::Start(element) => {
-                let tag = self.builder.xml.get(start..).unwrap_or_default();
-                self.raw = self.form.raw_length(tag).unwrap_or_default();
-                self.builder.start(start, element)?;
-            }
+            Markup::Start(element) => self.builder.start(start, element)?,
             Markup::Empty(element) => {
                 self.builder.start(start, element)?;
                 self.builder.end(self.builder.xml.len(), element)?;

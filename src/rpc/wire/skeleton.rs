@@ -93,11 +93,6 @@ impl Builder {
         self.blob.push(text, expected).map_err(bad_base64)
     }
 
-    /// Takes contents that come as they are.
-    pub(super) fn blob_contents(&mut self, contents: &[u8], expected: usize) {
-        self.blob.push_raw(contents, expected);
-    }
-
     /// Takes the XML declaration, which begins at `start`.
     pub(super) fn declaration(&mut self, start: usize) -> Result<(), DecodeError> {
         let is_first = self.open.is_empty() && !self.is_complete;

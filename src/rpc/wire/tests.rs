@@ -10,14 +10,13 @@ use hyper::body::Body as _;
 
 use crate::limits;
 use crate::rpc::fault::Fault;
-use crate::rpc::wire::{DecodeError, Decoder, EncodeError, Form, Message};
+use crate::rpc::wire::{DecodeError, Decoder, EncodeError, Form, Message, MessageBody};
 
 type Call = (String, Vec<Value>);
 
-/// The whole body of a message, which must be as long as it was announced.
-fn bytes(message: Message) -> Vec<u8> {
-    let announced = message.length();
-    let mut body = message.into_body();
+/// All of a body, which must be as long as it was announced.
+pub(super) fn collect(mut body: MessageBody) -> Vec<u8> {
+    let announced = body.length();
     let mut context = Context::from_waker(Waker::noop());
     let mut bytes = Vec::new();
     while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
@@ -28,11 +27,16 @@ fn bytes(message: Message) -> Vec<u8> {
     bytes
 }
 
+/// The body of a message in XML.
+fn bytes(message: &Message) -> Vec<u8> {
+    collect(message.body(Form::Xml).unwrap())
+}
+
 fn decode_in_pieces(body: &[u8], piece: usize) -> Result<Call, DecodeError> {
     decode_form(Form::Xml, body, piece)
 }
 
-fn decode_form(form: Form, body: &[u8], piece: usize) -> Result<Call, DecodeError> {
+pub(super) fn decode_form(form: Form, body: &[u8], piece: usize) -> Result<Call, DecodeError> {
     let mut decoder = Decoder::for_call(form);
     let mut rest = body.len();
     for piece in body.chunks(piece) {
@@ -53,7 +57,14 @@ fn decode(body: impl AsRef<[u8]>) -> Result<Call, Fault> {
 }
 
 fn decode_answer(body: &[u8]) -> Result<Result<Value, Fault>, DecodeError> {
-    let mut decoder = Decoder::for_answer(Form::Xml);
+    decode_answer_form(Form::Xml, body)
+}
+
+pub(super) fn decode_answer_form(
+    form: Form,
+    body: &[u8],
+) -> Result<Result<Value, Fault>, DecodeError> {
+    let mut decoder = Decoder::for_answer(form);
     decoder.push(body, None)?;
     decoder.finish_answer()
 }
@@ -272,7 +283,7 @@ fn nesting_is_bounded() {
     assert!(fault.message.contains("deeper"), "{fault}");
     // What could be put can be got, which wraps it once more.
     let entry = Value::Struct([("value".to_owned(), value)].into());
-    let answer = bytes(Message::answer(entry.clone()).unwrap());
+    let answer = bytes(&Message::answer(entry.clone()).unwrap());
     assert_eq!(decode_answer(&answer), Ok(Ok(entry)));
     let deep = (0..100).fold(Value::Nil, |value, _| Value::Array(vec![value]));
     assert_eq!(Message::answer(deep).unwrap_err(), EncodeError::Nesting);
@@ -321,10 +332,13 @@ fn text_that_xml_cannot_carry_is_not_sent() {
 
 #[test]
 fn faults_come_back_as_they_were() {
-    let fault = Fault::new(-7, "no <b> & no \"c\"\r\n");
-    assert_eq!(decode_answer(&bytes(Message::fault(&fault))), Ok(Err(fault)));
-    let odd = decode_answer(&bytes(Message::fault(&Fault::new(1, "a\0b")))).unwrap();
-    assert_eq!(odd, Err(Fault::new(1, "a\u{fffd}b")));
+    for form in [Form::Xml, Form::Binary] {
+        let through =
+            |fault: &Fault| decode_answer_form(form, &collect(MessageBody::fault(fault, form)));
+        let fault = Fault::new(-7, "no <b> & no \"c\"\r\n");
+        assert_eq!(through(&fault), Ok(Err(fault)));
+        assert_eq!(through(&Fault::new(1, "a\0b")), Ok(Err(Fault::new(1, "a\u{fffd}b"))));
+    }
     // The other order, and white space, as some libraries write it.
     let body = b"<?xml version='1.0'?>\n<methodResponse>\n<fault>\n<value><struct>\n<member>\n\
         <name>faultString</name>\n<value>no</value></member><member><name>faultCode</name>\
@@ -340,42 +354,4 @@ fn faults_come_back_as_they_were() {
     for body in senseless {
         assert!(decode_answer(body.as_bytes()).is_err(), "{body}");
     }
-}
-
-#[test]
-fn raw_contents_are_what_they_are() {
-    let contents = b"</base64><value>&\0\xff".repeat(100);
-    let message = Message::call("get", vec![Value::Base64(contents.clone())]).unwrap();
-    let body = bytes(message.clone().in_form(Form::Raw));
-    assert!(body.windows(contents.len()).any(|part| part == contents));
-    assert_eq!(decode_form(Form::Raw, &body, 7).unwrap().1, [Value::Base64(contents)]);
-    // Who speaks only XML-RPC does not see any of it.
-    let plain = bytes(message);
-    assert!(plain.starts_with(b"<?xml") && !plain.windows(4).any(|part| part == b"raw="));
-    assert_eq!(Message::call("get", vec![]).unwrap().in_form(Form::Raw).form(), Form::Xml);
-}
-
-#[test]
-fn bad_raw_contents_are_refused() {
-    let refused = |inside: &str| {
-        for piece in [1, usize::MAX] {
-            let call = decode_form(Form::Raw, with_value(inside).as_bytes(), piece);
-            assert!(call.is_err(), "{inside}: {call:?}");
-        }
-    };
-    // Longer than what comes, shorter, with text behind it, with no end.
-    refused("<base64 raw=\"4000000000\">AAAA</base64>");
-    refused("<base64 raw=\"18446744073709551615\">AAAA</base64>");
-    refused("<base64 raw=\"2\">AAAA</base64>");
-    refused("<base64 raw=\"4\">AAAAAAAA</base64>");
-    refused("<base64 raw=\"4\">****");
-    // What is not such a length means nothing, and what follows it is base64.
-    let odd = ["raw=\"-1\"", "raw=\"1e9\"", "raw='4'", "raw=\"\"", "raw=\"99999999999999999999\""];
-    for attribute in odd {
-        let body = with_value(&format!("<base64 {attribute}>AAAA</base64>"));
-        let call = decode_form(Form::Raw, body.as_bytes(), 3).unwrap();
-        assert_eq!(call.1, [Value::Base64(vec![0; 3])]);
-    }
-    // In plain XML-RPC attributes mean nothing.
-    assert_eq!(value_of("<base64 raw=\"4\">AAAA</base64>"), Ok(Value::Base64(vec![0; 3])));
 }

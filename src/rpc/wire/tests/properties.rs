@@ -3,7 +3,9 @@
 use dxr::{MethodCall, Value};
 use proptest::prelude::*;
 
-use crate::rpc::wire::tests::{bytes, decode, decode_answer, decode_form, decode_in_pieces};
+use crate::rpc::wire::tests::{
+    bytes, collect, decode, decode_answer, decode_answer_form, decode_form, decode_in_pieces,
+};
 use crate::rpc::wire::{Form, Message, is_xml_char};
 
 fn text() -> impl Strategy<Value = String> {
@@ -45,31 +47,52 @@ fn is_readable(value: &Value) -> bool {
     }
 }
 
+/// Makes each edit: at an index, with a byte, of one of four kinds.
+fn damaged(mut body: Vec<u8>, edits: &[(prop::sample::Index, u8, i32)]) -> Vec<u8> {
+    for (at, byte, edit) in edits {
+        if body.is_empty() {
+            break;
+        }
+        let at = at.index(body.len());
+        match edit {
+            0 => body[at] = *byte,
+            1 => body.insert(at, *byte),
+            2 => drop(body.remove(at)),
+            _ => body.truncate(at),
+        }
+    }
+    body
+}
+
 proptest! {
     #[test]
     fn every_value_survives_a_call(
         params in proptest::collection::vec(value(), 0..4),
         piece in 1usize..3000,
     ) {
-        let body = bytes(Message::call("echo", params.clone()).unwrap());
+        let body = bytes(&Message::call("echo", params.clone()).unwrap());
         prop_assert_eq!(decode_in_pieces(&body, piece), Ok(("echo".to_owned(), params)));
     }
 
     #[test]
-    fn every_value_survives_a_call_with_raw_contents(
+    fn every_value_survives_a_binary_call(
         params in proptest::collection::vec(value(), 0..4),
-        contents in proptest::collection::vec(any::<u8>(), 500..2000),
         piece in 1usize..3000,
     ) {
-        let params = [params, vec![Value::Base64(contents)]].concat();
-        let message = Message::call("echo", params.clone()).unwrap().in_form(Form::Raw);
-        let body = bytes(message);
-        prop_assert_eq!(decode_form(Form::Raw, &body, piece), Ok(("echo".to_owned(), params)));
+        let message = Message::call("echo", params.clone()).unwrap();
+        let body = collect(message.body(Form::Binary).unwrap());
+        prop_assert_eq!(decode_form(Form::Binary, &body, piece), Ok(("echo".to_owned(), params)));
+    }
+
+    #[test]
+    fn every_value_survives_a_binary_answer(value in value()) {
+        let body = Message::answer(value.clone()).unwrap().body(Form::Binary).unwrap();
+        prop_assert_eq!(decode_answer_form(Form::Binary, &collect(body)), Ok(Ok(value)));
     }
 
     #[test]
     fn every_value_survives_an_answer(value in value()) {
-        let body = bytes(Message::answer(value.clone()).unwrap());
+        let body = bytes(&Message::answer(value.clone()).unwrap());
         prop_assert_eq!(decode_answer(&body), Ok(Ok(value)));
     }
 
@@ -84,7 +107,7 @@ proptest! {
     #[test]
     fn dxr_reads_what_is_written(params in proptest::collection::vec(value(), 0..4)) {
         prop_assume!(params.iter().all(is_readable));
-        let body = bytes(Message::call("echo", params.clone()).unwrap());
+        let body = bytes(&Message::call("echo", params.clone()).unwrap());
         let theirs = MethodCall::from_xml(std::str::from_utf8(&body).unwrap()).unwrap();
         prop_assert_eq!(theirs.params, params);
     }
@@ -94,21 +117,13 @@ proptest! {
         params in proptest::collection::vec(value(), 0..3),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4), 1..6),
     ) {
-        let mut body = bytes(Message::call("echo", params).unwrap());
-        for (at, byte, edit) in edits {
-            if body.is_empty() {
-                break;
-            }
-            let at = at.index(body.len());
-            match edit {
-                0 => body[at] = byte,
-                1 => body.insert(at, byte),
-                2 => drop(body.remove(at)),
-                _ => body.truncate(at),
-            }
-        }
-        drop(decode(&body));
-        drop(decode_answer(&body));
+        let message = Message::call("echo", params).unwrap();
+        let xml = damaged(bytes(&message), &edits);
+        drop(decode(&xml));
+        drop(decode_answer(&xml));
+        let binary = damaged(collect(message.body(Form::Binary).unwrap()), &edits);
+        drop(decode_form(Form::Binary, &binary, 100));
+        drop(decode_answer_form(Form::Binary, &binary));
     }
 
     #[test]
