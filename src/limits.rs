@@ -284,6 +284,9 @@ pub const CHUNKS_IN_MEMORY_MAX: usize = 4096;
 /// Chunks that wait for a sync; who writes to one more, syncs.
 pub const DIRTY_CHUNKS_MAX: usize = 16_384;
 
+/// Chunks up to this size, in bytes, live in the index of the chunk server, larger ones in files.
+pub const SMALL_FILE_MAX: u64 = 16 << 10;
+
 /// Files of chunks that a server keeps open. A process has 1024 descriptors, unless it is allowed
 /// more.
 pub const OPEN_CHUNK_FILES_MAX: usize = 512;
@@ -333,6 +336,7 @@ const _: () = {
     assert!(BODY_SIZE_MAX <= OPEN_CONTENTS_MAX);
     assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
+    assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(BACKUP_EVERY_DEFAULT > 0);
     assert!(CHARGE_TIMEOUT.as_millis() < STAGED_GRACE.as_millis());

@@ -23,7 +23,7 @@ impl NativeStore {
         let chunk = self.chunk(key);
         let hold = self.begin_whole_or_make(&chunk, at)?;
         self.mark(&chunk, &hold, &[])?;
-        let file = self.file_to_write(&chunk)?;
+        let file = self.file_to_write(&chunk, end)?;
         if length > 0 {
             file.allocate(offset, length)?;
         }

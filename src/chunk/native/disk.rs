@@ -8,11 +8,12 @@ use crate::types::ChunkKey;
 
 /// A disk with one file for each chunk.
 pub trait Disk: Send + Sync {
-    /// Opens a chunk's file, and makes it, empty, if there is none.
+    /// Opens a chunk's file, and makes it, empty, if there is none. It is about to have `length` bytes,
+    /// at least.
     ///
     /// # Errors
     /// What the disk says.
-    fn create(&self, key: &ChunkKey) -> io::Result<Arc<dyn ChunkFile>>;
+    fn create(&self, key: &ChunkKey, length: u64) -> io::Result<Arc<dyn ChunkFile>>;
 
     /// Opens a chunk's file; `None` if there is none.
     ///

@@ -18,7 +18,8 @@ use crate::error::{ErrorKind, FsError, Result};
 /// The name of the file and of the record.
 const IDENTITY: &str = "identity";
 
-/// Checks that folder and index have the same identity; gives them one if both are empty.
+/// Checks that folder and index have the same identity; gives them one if both are empty. The index
+/// gets it first, so that a folder which has one, beside an index that has none, has lost its own.
 pub(super) fn check(index: &Index, disk: &dyn Disk, root: &Path) -> Result<()> {
     let path = root.join(IDENTITY);
     let recorded = index.read(|txn| txn.get(META, IDENTITY.as_bytes()))?;
@@ -26,9 +27,10 @@ pub(super) fn check(index: &Index, disk: &dyn Disk, root: &Path) -> Result<()> {
     if recorded.is_some() && recorded.as_deref() == written.as_deref() {
         return Ok(());
     }
+    let is_index_lost = recorded.is_none() && written.is_some();
     let is_empty =
         index.read(|txn| record::list(txn, None, 1))?.is_empty() && disk.keys()?.is_empty();
-    if !is_empty {
+    if is_index_lost || !is_empty {
         let message = format!(
             "{} and the index of the chunks do not belong together; bring back the one that is \
              missing, or move both away to begin anew",
@@ -37,15 +39,15 @@ pub(super) fn check(index: &Index, disk: &dyn Disk, root: &Path) -> Result<()> {
         return Err(FsError::new(ErrorKind::Corrupt, message));
     }
     let identity = new_identity();
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    file.write_all(identity.as_bytes())?;
-    file.sync_all()?;
     index.commit(|txn| {
         txn.put(META, IDENTITY.as_bytes(), identity.as_bytes());
         Ok(())
     })?;
-    index.sync()
+    index.sync()?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(identity.as_bytes())?;
+    Ok(file.sync_all()?)
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -64,7 +64,7 @@ impl LocalDisk {
 }
 
 impl Disk for LocalDisk {
-    fn create(&self, key: &ChunkKey) -> io::Result<Arc<dyn ChunkFile>> {
+    fn create(&self, key: &ChunkKey, _: u64) -> io::Result<Arc<dyn ChunkFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         self.open_with(key, &options)

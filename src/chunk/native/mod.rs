@@ -1,10 +1,10 @@
 //! The native contents of a chunk server: chunks of up to [`CHUNK_SIZE`] bytes, read and written
-//! in ranges, each in a sparse file of its own, with a checksum for every block that is verified
-//! on every read.
+//! in ranges, each in a sparse file of its own, or, while it is small, in the index; with a checksum
+//! for every block that is verified on every read.
 //!
 //! [`sum`] is the arithmetic of checksums; [`chunk`] what is known of one chunk, and who works on
-//! it; [`record`] its form in the [`index`]; [`disk`] what is needed of a disk and [`local`] a
-//! folder that does it; [`load`] brings a chunk back. Then one file for each thing that can be done
+//! it; [`record`] its form in the [`index`]; [`disk`] what is needed of a disk, [`local`] a folder
+//! that does it, and [`small`] the index in its place; [`load`] brings a chunk back. Then one file for each thing that can be done
 //! to a chunk, and [`service`], which offers them to others.
 //!
 //! # The crash rule
@@ -62,6 +62,7 @@ mod resize;
 mod room;
 mod seek;
 pub mod service;
+mod small;
 mod stat;
 mod sum;
 mod sync;
@@ -82,6 +83,7 @@ use self::disk::{ChunkFile, Disk};
 use self::index::{Index, IndexStore, lock};
 use self::local::LocalDisk;
 use self::room::RoomGauge;
+use self::small::SmallFiles;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::types::ChunkKey;
@@ -93,7 +95,7 @@ pub use self::service::{register, tend};
 
 /// The chunks of one server. All methods may wait for the disk.
 pub struct NativeStore {
-    index: Index,
+    index: Arc<Index>,
     disk: Arc<dyn Disk>,
     room: RoomGauge,
     chunks: Cache<ChunkKey, Chunk>,
@@ -122,6 +124,8 @@ impl NativeStore {
         // What the last process left to the operating system, this one will rely upon.
         disk.sync_all()?;
         index.sync()?;
+        let index = Arc::new(index);
+        let disk: Arc<dyn Disk> = Arc::new(SmallFiles::new(Arc::clone(&index), disk));
         let store = Self {
             room: RoomGauge::new(Arc::clone(&disk)),
             index,
@@ -146,13 +150,13 @@ impl NativeStore {
         }
     }
 
-    /// The file to write a chunk into. A file that is missing is made: the chunk was never synced,
-    /// or it is damaged and will say so.
-    fn file_to_write(&self, chunk: &Chunk) -> Result<Arc<dyn ChunkFile>> {
+    /// The file to write a chunk into, which is about to have `length` bytes. A file that is missing is
+    /// made: the chunk was never synced, or it is damaged and will say so.
+    fn file_to_write(&self, chunk: &Chunk, length: u64) -> Result<Arc<dyn ChunkFile>> {
         if let Some(file) = self.disk.open(&chunk.key)? {
             return Ok(file);
         }
-        let file = self.disk.create(&chunk.key)?;
+        let file = self.disk.create(&chunk.key, length)?;
         chunk.state().is_new = true;
         Ok(file)
     }

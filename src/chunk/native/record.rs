@@ -4,6 +4,7 @@
 //! * `chunk_blocks`: chunk key, then one byte. Below [`MARKS`] it is the number of a page of
 //!   checksums: 64 blocks, 8 bytes each (CRC32C, then the bytes it covers, both little-endian
 //!   u32). A page that is missing is all holes. At [`MARKS`] there are the [`Marks`].
+//! * `chunk_contents`: chunk key → the whole contents of a small chunk.
 //! * `chunk_meta`: a few facts about the whole store, by name.
 //!
 //! A chunk key is inode, index and incarnation, big-endian, so that the order of keys is the order
@@ -23,11 +24,13 @@ use crate::types::{ChunkKey, Ino};
 pub(super) const HEADS: Table = Table("chunks");
 /// Checksums and marks.
 pub(super) const BLOCKS: Table = Table("chunk_blocks");
+/// The contents of small chunks.
+pub(super) const CONTENTS: Table = Table("chunk_contents");
 /// Facts about the whole store.
 pub(super) const META: Table = Table("chunk_meta");
 
 /// The tables that the store of the chunks needs.
-pub const TABLES: [Table; 3] = [HEADS, BLOCKS, META];
+pub const TABLES: [Table; 4] = [HEADS, BLOCKS, CONTENTS, META];
 
 /// Bytes of a chunk key in the index.
 pub(super) const KEY_SIZE: usize = 24;
@@ -37,6 +40,8 @@ pub(super) const PAGE_BLOCKS: usize = 64;
 const MARKS: u8 = 0xff;
 /// Bytes of one checksum in a page.
 const SUM_SIZE: usize = 8;
+/// Contents that are looked through at a time.
+const CONTENTS_PAGE: usize = 256;
 
 const _: () = assert!(
     CHUNK_SIZE.div_ceil((CHECKSUM_BLOCK_SIZE * PAGE_BLOCKS) as u64) <= MARKS as u64,
@@ -176,9 +181,38 @@ pub(super) fn put_page(txn: &mut dyn Txn, key: &ChunkKey, page: usize, sums: &[S
     txn.put(BLOCKS, &key, &value);
 }
 
-/// Deletes all that is recorded of a chunk.
+/// The contents of a small chunk; `None` if they are not here.
+pub(super) fn read_contents(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<Option<Bytes>> {
+    txn.get(CONTENTS, &encode_key(key))
+}
+
+pub(super) fn put_contents(txn: &mut dyn Txn, key: &ChunkKey, contents: &[u8]) {
+    txn.put(CONTENTS, &encode_key(key), contents);
+}
+
+pub(super) fn delete_contents(txn: &mut dyn Txn, key: &ChunkKey) {
+    txn.delete(CONTENTS, &encode_key(key));
+}
+
+/// The chunks whose contents are here.
+pub(super) fn keys_of_contents(txn: &dyn ReadTxn) -> Result<Vec<ChunkKey>> {
+    let mut keys = Vec::new();
+    let mut from = Vec::new();
+    loop {
+        // With their contents, so few at a time.
+        let page = txn.scan(CONTENTS, &from, &[0xff; KEY_SIZE + 1], CONTENTS_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(keys) };
+        from = [last, &[0][..]].concat();
+        for (key, _) in &page {
+            keys.push(decode_key(key)?);
+        }
+    }
+}
+
+/// Deletes all that is recorded of a chunk, its contents with it if they are here.
 pub(super) fn delete(txn: &mut dyn Txn, key: &ChunkKey) -> Result<()> {
     txn.delete(HEADS, &encode_key(key));
+    delete_contents(txn, key);
     let [from, to] = [block_key(key, 0).to_vec(), [&block_key(key, MARKS)[..], &[0]].concat()];
     for (at, _) in txn.scan(BLOCKS, &from, &to, usize::from(MARKS) + 1)? {
         txn.delete(BLOCKS, &at);

@@ -41,7 +41,7 @@ impl NativeStore {
         if is_cut {
             return self.shorten(chunk, hold, length, None);
         }
-        let file = self.file_to_write(chunk)?;
+        let file = self.file_to_write(chunk, length)?;
         self.mark(chunk, hold, &[])?;
         file.set_length(length)?;
         chunk.state().length = length;
@@ -65,7 +65,7 @@ impl NativeStore {
         } else {
             sum
         };
-        let file = self.file_to_write(chunk)?;
+        let file = self.file_to_write(chunk, length)?;
         self.mark_cut(chunk, length, version)?;
         file.set_length(length)?;
         let mut state = chunk.state();

@@ -118,7 +118,7 @@ impl NativeStore {
     fn make(&self, chunk: &Arc<Chunk>, version: u64) -> Result<()> {
         self.room.take(BLOCK)?;
         // A file that is there already is what a deletion left when the machine died.
-        self.disk.create(&chunk.key)?.set_length(0)?;
+        self.disk.create(&chunk.key, 0)?.set_length(0)?;
         let mut state = chunk.state();
         self.commit_version(chunk, &mut state, version)?;
         state.exists = true;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::chunk::BLOCK;
 use super::disk::ChunkFile;
 use super::read::{block_of, in_memory};
+use super::small::is_small;
 use super::sum::Sum;
 use super::{NativeStore, end_of};
 use crate::error::Result;
@@ -27,7 +28,7 @@ impl NativeStore {
         let chunk = self.chunk(key);
         let (hold, sums) = self.begin_write(&chunk, at, extents)?;
         self.room.take(growth(&sums, hold.blocks(), extents))?;
-        let file = self.file_to_write(&chunk)?;
+        let file = self.file_to_write(&chunk, end_of_all(extents))?;
         let mut writing = Writing { file, blocks: hold.blocks(), sums, end: 0 };
         let result = extents.iter().try_for_each(|extent| writing.write(extent));
         let Writing { sums, end, .. } = writing;
@@ -53,8 +54,18 @@ impl NativeStore {
 
     /// Whether a write would, as things are, wait for a sync before it changes anything.
     pub(super) fn waits_for_disk(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
-        self.must_sync_first() || self.has_unmarked(key, extents)
+        self.must_sync_first() || self.has_unmarked(key, extents) || self.outgrows(key, extents)
     }
+
+    /// Whether a chunk is too large for the index after a write, and was not before.
+    fn outgrows(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
+        let length = self.chunk(key).state().length;
+        length > 0 && is_small(length) && !is_small(end_of_all(extents))
+    }
+}
+
+fn end_of_all(extents: &[Extent]) -> u64 {
+    extents.iter().map(Extent::end).max().unwrap_or_default()
 }
 
 /// Bytes by which the blocks grow, at most: what the disk has to have room for.

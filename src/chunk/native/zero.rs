@@ -60,7 +60,7 @@ impl NativeStore {
         let sums = blocks.iter().map(|t| self.sum_without(&chunk, t.block, (offset, end)));
         let sums = sums.collect::<Result<Vec<Sum>>>()?;
         self.mark(&chunk, &hold, &blocks)?;
-        let file = self.file_to_write(&chunk)?;
+        let file = self.file_to_write(&chunk, end)?;
         let result = clear(&*file, offset, end - offset);
         let mut state = chunk.state();
         blocks.iter().zip(sums).for_each(|(touched, sum)| state.set_sum(touched.block, sum));

@@ -123,12 +123,50 @@ fn every_step_of_a_long_piece_of_work_can_be_the_last() {
         Op::Write(1, vec![(0, 100, 8)]),
         Op::Sync(1),
     ];
+    die_at_every_step(&ops, 50);
+}
+
+/// The same of a chunk that is small for a while.
+#[test]
+fn every_step_of_growing_can_be_the_last() {
+    let ops = [
+        Op::Write(1, vec![(0, 4096, 1)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(4096, 4096, 2), (100, 50, 3)]),
+        Op::Write(2, vec![(10, 500, 4)]),
+        Op::Punch(1, 1000, 200),
+        Op::Sync(1),
+        Op::Write(1, vec![(8192, 100_000, 5)]),
+        Op::Write(2, vec![(510, 20_000, 6)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(50, 10, 7)]),
+        Op::Cut(1, 3000),
+        Op::Sync(2),
+        Op::Write(3, vec![(0, 10, 8), (20_000, 10, 9)]),
+        Op::Write(1, vec![(3000, 10, 9)]),
+        Op::Sync(1),
+        Op::Truncate(2, 100),
+        Op::SyncAll,
+        Op::Delete(1),
+        Op::Write(1, vec![(0, 16_384, 1)]),
+        Op::Cut(1, 5000),
+        Op::Truncate(1, 16_385),
+        Op::Sync(1),
+        Op::Delete(2),
+        Op::Write(2, vec![(0, 10, 1)]),
+        Op::Allocate(2, 0, 50_000),
+        Op::Sync(2),
+    ];
+    die_at_every_step(&ops, 50);
+}
+
+fn die_at_every_step(ops: &[Op], least: u64) {
     let mut steps = 0;
-    while die_during(&ops, &[(steps, Death::Kill)], steps) {
-        for seed in 0..2 {
-            die_during(&ops, &[(steps, Death::PowerCut)], steps * 100 + seed);
+    while die_during(ops, &[(steps, Death::Kill)], steps) {
+        for seed in 0..8 {
+            die_during(ops, &[(steps, Death::PowerCut)], steps * 100 + seed);
         }
         steps += 1;
     }
-    assert!(steps > 50, "only {steps} steps were seen");
+    assert!(steps > least, "only {steps} steps were seen");
 }

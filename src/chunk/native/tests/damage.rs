@@ -112,8 +112,9 @@ fn a_lost_or_shortened_file_is_found() {
 fn a_failed_sync_is_never_followed_by_a_promise() {
     let world = World::new(1);
     let store = start(&world);
-    store.write(&key(1), &v1(), &extent(0, vec![1; 1000])).unwrap();
-    store.write(&key(2), &v1(), &extent(0, vec![1; 1000])).unwrap();
+    for ino in [1, 2] {
+        store.write(&key(ino), &v1(), &extent(0, vec![1; 100_000])).unwrap();
+    }
     world.state().fails_to_sync = true;
     assert_eq!(kind(store.sync(&[key(1)])), ErrorKind::Io);
     world.state().fails_to_sync = false;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::{NativeStore, TABLES};
 use super::{extent, key, kind, v1};
 use crate::chunk::native::{ChunkSource, CopyFrom};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::store::Store;
 use crate::types::Whence;
 
@@ -74,14 +74,29 @@ fn holes_are_found_and_copied_as_holes() {
 fn a_folder_without_its_index_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    store.write(&key(1), &v1(), &extent(0, vec![1])).unwrap();
+    store.write(&key(1), &v1(), &extent(0, vec![1; 100_000])).unwrap();
     store.sync_all().unwrap();
     drop(store);
     std::fs::rename(folder.path().join("index"), folder.path().join("lost")).unwrap();
-    let index = Arc::new(Store::open(&folder.path().join("index"), &TABLES).unwrap());
-    let opened = NativeStore::open(index, &folder.path().join("chunks")).map(drop);
-    assert_eq!(kind(opened), ErrorKind::Corrupt);
+    assert_eq!(kind(reopen(folder.path())), ErrorKind::Corrupt);
     assert_eq!(walk(&folder.path().join("chunks")).len(), 2);
+}
+
+#[test]
+fn an_empty_folder_without_its_index_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // It is in the index, with its contents.
+    store.write(&key(1), &v1(), &extent(0, vec![1])).unwrap();
+    store.sync_all().unwrap();
+    drop(store);
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    assert_eq!(kind(reopen(folder.path())), ErrorKind::Corrupt);
+}
+
+fn reopen(folder: &Path) -> Result<()> {
+    let index = Arc::new(Store::open(&folder.join("index"), &TABLES).unwrap());
+    NativeStore::open(index, &folder.join("chunks")).map(drop)
 }
 
 #[test]
@@ -90,7 +105,7 @@ fn deleted_chunks_and_forgotten_files_are_gone() {
     let store = open(folder.path());
     let chunks = folder.path().join("chunks");
     for ino in 1..100 {
-        store.write(&key(ino), &v1(), &extent(0, vec![1; 100])).unwrap();
+        store.write(&key(ino), &v1(), &extent(0, vec![1; 20_000])).unwrap();
     }
     store.sync_all().unwrap();
     let find = |name: &str| walk(&chunks).into_iter().find(|path| path.ends_with(name)).unwrap();

@@ -6,6 +6,7 @@ mod full;
 mod local;
 mod model;
 mod sim;
+mod small;
 mod together;
 mod versions;
 

@@ -8,6 +8,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
 use super::{NativeStore, key};
 use crate::chunk::native::CopyFrom;
 use crate::error::{ErrorKind, Result};
+use crate::limits;
 use crate::types::{ChunkKey, ChunkVersion, Cut, Extent};
 
 /// Chunks are up to this long here: five blocks and a bit.
@@ -33,11 +34,14 @@ fn any_ino() -> impl Strategy<Value = u64> {
     1..4u64
 }
 
-/// Anywhere, and often just where blocks meet.
+/// Anywhere, and often just where blocks meet, or where a chunk is small or not.
 fn any_offset() -> BoxedStrategy<u64> {
-    let near = (0..6u64, prop_oneof![Just(0i64), Just(-1), Just(1), Just(512), Just(-4096)])
-        .prop_map(|(block, by)| (block * 65_536).saturating_add_signed(by));
-    prop_oneof![0..LENGTH_MAX, near].prop_map(|offset| offset.min(LENGTH_MAX - 1)).boxed()
+    let by = || prop_oneof![Just(0i64), Just(-1), Just(1), Just(512), Just(-4096)];
+    let near = (0..6u64, by()).prop_map(|(block, by)| (block * 65_536).saturating_add_signed(by));
+    let small = by().prop_map(|by| limits::SMALL_FILE_MAX.saturating_add_signed(by));
+    prop_oneof![0..LENGTH_MAX, near, 0..limits::SMALL_FILE_MAX, small]
+        .prop_map(|offset| offset.min(LENGTH_MAX - 1))
+        .boxed()
 }
 
 fn any_length() -> BoxedStrategy<u64> {

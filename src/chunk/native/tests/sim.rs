@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
+
 use crate::chunk::native::disk::{ChunkFile, Disk, Room};
 use crate::chunk::native::index::{IndexStore, lock};
+use crate::chunk::native::record;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::{Memory, ReadTxn, Txn};
 use crate::types::ChunkKey;
@@ -120,6 +123,10 @@ impl State {
         self.files[id].pending.push(change);
     }
 
+    fn small(&self, key: &ChunkKey) -> Option<Bytes> {
+        self.index.read(|txn| record::read_contents(txn, key)).unwrap()
+    }
+
     fn sync_file(&mut self, id: usize) {
         let file = &mut self.files[id];
         file.durable = file.cached.clone();
@@ -221,11 +228,18 @@ impl World {
         state.durable_names = state.names.clone();
     }
 
-    /// Turns one bit around in a file, in memory and on the disk.
+    /// Turns one bit around in a file, or in the index if it is there, in memory and on the disk.
     pub(super) fn flip(&self, key: &ChunkKey, at: u64, bit: u8) {
         let mut state = self.state();
-        let id = state.names[key];
         let at = usize::try_from(at).unwrap();
+        if let Some(contents) = state.small(key) {
+            let mut contents = contents.to_vec();
+            contents[at] ^= 1 << bit;
+            state.index.write(|txn| Ok(record::put_contents(txn, key, &contents))).unwrap();
+            state.durable_index = state.index.clone();
+            return;
+        }
+        let id = state.names[key];
         state.files[id].cached[at] ^= 1 << bit;
         state.files[id].durable[at] ^= 1 << bit;
     }
@@ -237,12 +251,17 @@ impl World {
     pub(super) fn has_file(&self, key: &ChunkKey) -> bool {
         self.state().names.contains_key(key)
     }
+
+    /// Whether the index has contents of a chunk.
+    pub(super) fn is_in_index(&self, key: &ChunkKey) -> bool {
+        self.state().small(key).is_some()
+    }
 }
 
 struct SimDisk(Arc<World>);
 
 impl Disk for SimDisk {
-    fn create(&self, key: &ChunkKey) -> io::Result<Arc<dyn ChunkFile>> {
+    fn create(&self, key: &ChunkKey, _: u64) -> io::Result<Arc<dyn ChunkFile>> {
         let mut state = self.0.state();
         state.whole_step(|state| {
             if !state.names.contains_key(key) {
