@@ -27,7 +27,7 @@ use tokio::runtime::Handle as Runtime;
 
 use crate::client::vfs::{KernelPolicy, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
-use crate::rpc::shards::Shard;
+use crate::rpc::shards::{Shard, Turn};
 use crate::types::Credentials;
 
 use answer::Answer;
@@ -117,7 +117,8 @@ impl<V: Vfs> Adapter<V> {
     ) {
         let (ttl, timeout) = (self.policy.cache_ttl, self.timeout);
         let mut work = Box::pin(work);
-        let shard = Shard::next();
+        let turn = Turn::begin();
+        let shard = turn.as_ref().map(Turn::shard);
         let _entered = shard.map(Shard::enter);
         if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return finish(&subject, reply, outcome, ttl);
@@ -125,6 +126,7 @@ impl<V: Vfs> Adapter<V> {
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
         runtime.spawn(async move {
+            let _turn = turn;
             let given_up = tokio::select! {
                 biased;
                 outcome = &mut work => return finish(&subject, reply, outcome, ttl),

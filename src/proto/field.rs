@@ -20,6 +20,9 @@ pub trait Field: Sized + Send + 'static {
     /// The XML-RPC type, for `system.methodSignature`.
     const TYPE: &'static str;
 
+    /// As [`crate::rpc::Method::take_contents`], of this parameter.
+    fn take_contents(&mut self, _: &mut Vec<Bytes>) {}
+
     /// The value on the wire.
     fn into_value(self) -> Value;
 
@@ -188,6 +191,13 @@ macro_rules! method {
             ]];
             const REPEATABLE: bool = $crate::proto::field::method!(@repeatable $repeat);
             type Answer = $answer;
+
+            #[allow(unused_mut, reason = "a method without parameters has no contents")]
+            fn take_contents(&mut self) -> Vec<::bytes::Bytes> {
+                let mut contents = Vec::new();
+                $( $crate::proto::field::Field::take_contents(&mut self.$field, &mut contents); )*
+                contents
+            }
 
             fn into_params(self) -> Vec<$crate::rpc::Value> {
                 vec![$( $crate::proto::field::Field::into_value(self.$field), )*]

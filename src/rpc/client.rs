@@ -106,9 +106,12 @@ impl RpcClient {
     /// # Errors
     /// [`CallError`]; after `Unreachable` and `Unsendable` the call was certainly not carried
     /// out.
-    pub async fn call<M: Method>(&self, url: &str, call: M) -> Result<M::Answer, CallError> {
-        let message = Message::call(M::NAME, call.into_params()).map_err(|error| {
-            CallError::Unsendable { method: M::NAME, reason: error.to_string() }
+    pub async fn call<M: Method>(&self, url: &str, mut call: M) -> Result<M::Answer, CallError> {
+        let contents = call.take_contents();
+        let message = Message::call_with(M::NAME, call.into_params(), contents);
+        let message = message.map_err(|error| CallError::Unsendable {
+            method: M::NAME,
+            reason: error.to_string(),
         })?;
         shards::at_home().await;
         let attempts = self.attempts::<M>(url, &message);
@@ -127,6 +130,21 @@ impl RpcClient {
     /// As [`Self::call`]; a server without introspection answers with a fault.
     pub async fn methods(&self, url: &str) -> Result<BTreeSet<String>, CallError> {
         self.call(url, ListMethods).await
+    }
+
+    /// Connects to the server at `url` from every shard, so that the first calls do not wait for that.
+    pub async fn warm_up(&self, url: &str) {
+        let connecting: Vec<_> = Shard::all()
+            .map(|shard| {
+                let (client, url) = (self.clone(), url.to_owned());
+                shard.runtime().spawn(async move { client.methods(&url).await.map(drop) })
+            })
+            .collect();
+        for connected in connecting {
+            if let Ok(Err(error)) = connected.await {
+                tracing::debug!(url, "no connection ahead: {error}");
+            }
+        }
     }
 
     fn sender(&self) -> &Sender {

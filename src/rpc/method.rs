@@ -3,6 +3,7 @@
 
 use std::vec;
 
+use bytes::Bytes;
 use dxr::Value;
 
 use crate::rpc::fault::Fault;
@@ -19,6 +20,13 @@ pub trait Method: Sized + Send + 'static {
     const REPEATABLE: bool;
     /// What the method answers.
     type Answer: Answer;
+
+    /// Takes the contents out of the parameters that need not be copied to be sent, in their order; in
+    /// the place of each an empty one stays. A method with such parameters has no others that may be
+    /// empty contents.
+    fn take_contents(&mut self) -> Vec<Bytes> {
+        Vec::new()
+    }
 
     /// The parameters, in order.
     fn into_params(self) -> Vec<Value>;

@@ -25,6 +25,10 @@ static SHARDS: LazyLock<Vec<Handle>> = LazyLock::new(start);
 /// Counts what was dealt out.
 static DEALT: AtomicUsize = AtomicUsize::new(0);
 
+/// The [`Turn`]s that each has now.
+static TURNS: LazyLock<Vec<AtomicUsize>> =
+    LazyLock::new(|| SHARDS.iter().map(|_| AtomicUsize::new(0)).collect());
+
 /// How often the thread of a shard that has work looks at its clock.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -56,6 +60,35 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// A piece of work that a shard has, for as long as this lives.
+#[derive(Debug)]
+pub struct Turn(Shard);
+
+impl Turn {
+    /// Gives a piece of work to the shard that has least to do, and to the first of several: who works
+    /// alone finds its connections and caches warm. `None` if the system gave no threads.
+    #[must_use]
+    pub fn begin() -> Option<Self> {
+        let least = TURNS.iter().enumerate().min_by_key(|(_, turns)| turns.load(Ordering::Relaxed));
+        least.map(|(number, turns)| {
+            turns.fetch_add(1, Ordering::Relaxed);
+            Self(Shard(number))
+        })
+    }
+
+    /// Which shard has it.
+    #[must_use]
+    pub fn shard(&self) -> Shard {
+        self.0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS[self.0.number()].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Shard {
     /// The next one in turn. `None` if the system gave no threads: the runtime of the program has
     /// to do.
@@ -69,6 +102,11 @@ impl Shard {
     #[must_use]
     pub fn current() -> Option<Self> {
         CURRENT.get()
+    }
+
+    /// Each of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::count()).map(Self)
     }
 
     /// How many there are.
@@ -152,7 +190,21 @@ fn start_one(number: usize) -> std::io::Result<Handle> {
 mod tests {
     use std::task::{Context, Waker};
 
-    use super::{Shard, at_home, spawn};
+    use super::{Shard, Turn, at_home, spawn};
+
+    #[test]
+    fn work_goes_where_there_is_least() {
+        let turns: Vec<_> = (0..2 * Shard::count()).map(|_| Turn::begin().unwrap()).collect();
+        for number in 0..Shard::count() {
+            let there = turns.iter().filter(|turn| turn.shard().number() == number).count();
+            assert_eq!(there, 2);
+        }
+        let last = turns.last().unwrap().shard();
+        drop(turns);
+        let first = Turn::begin().unwrap().shard();
+        assert_eq!(first.number(), 0);
+        assert_eq!(last.number(), Shard::count() - 1);
+    }
 
     #[tokio::test]
     async fn a_task_stays_on_its_shard() {

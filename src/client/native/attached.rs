@@ -43,7 +43,8 @@ impl Attached {
     /// # Errors
     /// Those of the call to the master.
     pub async fn new(client: RpcClient, master: &str, name: &str) -> Result<Self> {
-        let fs = NativeFs::attach(Remote::new(client, master), name).await?;
+        let fs = NativeFs::attach(Remote::new(client.clone(), master), name).await?;
+        client.warm_up(master).await;
         let shutdown = CancellationToken::new();
         let follower = tokio::spawn(Arc::clone(&fs).run(shutdown.clone()));
         Ok(Self { fs, shutdown, follower })

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::{Found, Listed, Optional};
 use crate::limits;
 use crate::proto::field::Field;
@@ -27,6 +29,10 @@ fn array<const N: usize>(value: Value, what: &str) -> Result<[Value; N], WrongTy
 
 impl<T: Field> Field for Vec<T> {
     const TYPE: &'static str = "array";
+
+    fn take_contents(&mut self, contents: &mut Vec<Bytes>) {
+        self.iter_mut().for_each(|field| field.take_contents(contents));
+    }
 
     fn into_value(self) -> Value {
         Value::Array(self.into_iter().map(Field::into_value).collect())
@@ -128,6 +134,10 @@ impl Field for ChunkVersion {
 
 impl Field for Extent {
     const TYPE: &'static str = "array";
+
+    fn take_contents(&mut self, contents: &mut Vec<Bytes>) {
+        contents.push(std::mem::take(&mut self.data));
+    }
 
     fn into_value(self) -> Value {
         Value::Array(vec![number(self.offset), Value::Base64(self.data.into())])

@@ -6,6 +6,7 @@ use std::iter;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::vec;
 
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -81,12 +82,25 @@ impl Message {
     ///
     /// # Errors
     /// [`EncodeError`] says which parameter cannot be sent.
-    pub fn call(name: &'static str, mut params: Vec<Value>) -> Result<Self, EncodeError> {
-        let mut contents = Vec::new();
+    pub fn call(name: &'static str, params: Vec<Value>) -> Result<Self, EncodeError> {
+        Self::call_with(name, params, Vec::new())
+    }
+
+    /// The call of a method, with contents for the parameters that are empty ones, in their order.
+    ///
+    /// # Errors
+    /// As [`Message::call`].
+    pub fn call_with(
+        name: &'static str,
+        mut params: Vec<Value>,
+        given: Vec<Bytes>,
+    ) -> Result<Self, EncodeError> {
+        let mut taken = Contents { given: given.into_iter(), large: Vec::new() };
         for param in &mut params {
-            prepare(param, &mut contents, 0)?;
+            prepare(param, &mut taken, 0)?;
         }
-        Ok(Self { matter: Matter::Call(MethodCall { name: name.into(), params }), contents })
+        let matter = Matter::Call(MethodCall { name: name.into(), params });
+        Ok(Self { matter, contents: taken.large })
     }
 
     /// The answer to a call.
@@ -94,9 +108,9 @@ impl Message {
     /// # Errors
     /// [`EncodeError`] says what cannot be sent.
     pub fn answer(mut value: Value) -> Result<Self, EncodeError> {
-        let mut contents = Vec::new();
-        prepare(&mut value, &mut contents, 0)?;
-        Ok(Self { matter: Matter::Answer(MethodResponse { value }), contents })
+        let mut taken = Contents::default();
+        prepare(&mut value, &mut taken, 0)?;
+        Ok(Self { matter: Matter::Answer(MethodResponse { value }), contents: taken.large })
     }
 
     /// The body, made piece by piece; in XML if it has no other form.
@@ -159,18 +173,40 @@ impl Segment {
     }
 }
 
+/// The contents of values on their way out.
+#[derive(Default)]
+struct Contents {
+    /// For values that are empty.
+    given: vec::IntoIter<Bytes>,
+    /// The large ones, and the empty ones, which look the same in the XML.
+    large: Vec<Bytes>,
+}
+
+impl Contents {
+    /// Takes the large and the empty contents of a value, or those that were given for it.
+    fn take(&mut self, value: &mut Vec<u8>) {
+        let bytes = match value.is_empty() {
+            true => self.given.next().unwrap_or_default(),
+            false => mem::take(value).into(),
+        };
+        if bytes.is_empty() || bytes.len() > INLINE_BLOB_MAX {
+            self.large.push(bytes);
+        } else {
+            *value = bytes.into();
+        }
+    }
+}
+
 /// Checks a value, and takes its contents out of it, in the order in which they will be written:
 /// the large ones, and the empty ones, which look the same afterwards.
-fn prepare(value: &mut Value, contents: &mut Vec<Bytes>, depth: usize) -> Result<(), EncodeError> {
+fn prepare(value: &mut Value, contents: &mut Contents, depth: usize) -> Result<(), EncodeError> {
     if depth > NESTING_MAX {
         return Err(EncodeError::Nesting);
     }
     match value {
         Value::String(text) => check_text(text),
         Value::Base64(bytes) => {
-            if bytes.is_empty() || bytes.len() > INLINE_BLOB_MAX {
-                contents.push(mem::take(bytes).into());
-            }
+            contents.take(bytes);
             Ok(())
         }
         Value::Array(values) => {

@@ -1,5 +1,7 @@
 //! The binary form against what peers may send.
 
+use bytes::Bytes;
+
 use super::{HEAD_SIZE_MAX, Item, LENGTH_SIZE, head};
 use crate::limits;
 use crate::rpc::Value;
@@ -29,6 +31,22 @@ fn contents_are_what_they_are() {
     assert_eq!(decode_form(Form::Binary, &binary, 7).unwrap().1, [Value::Base64(contents)]);
     // Who speaks only XML-RPC does not see any of it.
     assert!(collect(message.body(Form::Xml).unwrap()).starts_with(b"<?xml"));
+}
+
+#[test]
+fn contents_that_are_given_take_the_empty_places() {
+    let given: Vec<Bytes> = [0, 5, 600, 512, 0, 513].map(|size| vec![7; size].into()).to_vec();
+    let params = |at: &dyn Fn(usize) -> Vec<u8>| {
+        let pairs = (0..7).map(|n| Value::Array(vec![Value::Nil, Value::Base64(at(n))]));
+        vec![Value::Integer(1), Value::Array(pairs.collect())]
+    };
+    let message = Message::call_with("a", params(&|_| Vec::new()), given.clone()).unwrap();
+    // There is one place more.
+    let meant = params(&|n| given.get(n).map(|bytes| bytes.to_vec()).unwrap_or_default());
+    for form in [Form::Binary, Form::Xml] {
+        let body = collect(message.body(form).unwrap());
+        assert_eq!(decode_form(form, &body, 100).unwrap().1, meant);
+    }
 }
 
 #[test]
