@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use super::cache::Cache;
 use super::disk::{ChunkFile, Disk, Room};
 use super::index::{Commit, Index, lock};
 use super::record;
@@ -32,6 +33,8 @@ pub(super) struct SmallFiles {
 struct Shared {
     index: Arc<Index>,
     disk: Arc<dyn Disk>,
+    /// Those that have no file on `disk`, as far as that was seen lately.
+    absent: Cache<ChunkKey, ()>,
     /// Held while contents change or move, each for a part of the keys.
     locks: [Mutex<()>; LOCKS],
     hasher: RandomState,
@@ -41,7 +44,8 @@ impl SmallFiles {
     /// The small files in `index`, and all others on `disk`.
     pub(super) fn new(index: Arc<Index>, disk: Arc<dyn Disk>) -> Self {
         let locks = std::array::from_fn(|_| Mutex::default());
-        Self { shared: Arc::new(Shared { index, disk, locks, hasher: RandomState::new() }) }
+        let (absent, hasher) = (Cache::new(limits::CHUNKS_IN_MEMORY_MAX), RandomState::new());
+        Self { shared: Arc::new(Shared { index, disk, absent, locks, hasher }) }
     }
 
     fn file(&self, key: &ChunkKey, place: Place) -> Arc<dyn ChunkFile> {
@@ -53,7 +57,7 @@ impl SmallFiles {
 impl Disk for SmallFiles {
     fn create(&self, key: &ChunkKey, length: u64) -> io::Result<Arc<dyn ChunkFile>> {
         match self.shared.place(key)? {
-            Place::Nowhere if !is_small(length) => self.shared.disk.create(key, length),
+            Place::Nowhere if !is_small(length) => self.shared.create(key, length),
             place => Ok(self.file(key, place)),
         }
     }
@@ -112,7 +116,21 @@ impl Shared {
         if let Some(contents) = self.contents(key)? {
             return Ok(Place::Index(contents));
         }
-        Ok(self.disk.open(key)?.map_or(Place::Nowhere, Place::File))
+        if self.absent.get(key).is_some() {
+            return Ok(Place::Nowhere);
+        }
+        let Some(file) = self.disk.open(key)? else {
+            self.absent.get_or_insert(key, || Arc::new(()));
+            return Ok(Place::Nowhere);
+        };
+        Ok(Place::File(file))
+    }
+
+    /// Makes a file on the disk, which nobody does but through this.
+    fn create(&self, key: &ChunkKey, length: u64) -> io::Result<Arc<dyn ChunkFile>> {
+        let file = self.disk.create(key, length);
+        self.absent.remove(key);
+        file
     }
 
     fn commit(&self, work: impl Fn(&mut dyn Txn)) -> io::Result<Commit> {
@@ -125,7 +143,7 @@ impl Shared {
 
     /// Takes contents out of the index, into a file.
     fn move_out(&self, key: &ChunkKey, contents: &[u8]) -> io::Result<Arc<dyn ChunkFile>> {
-        let file = self.disk.create(key, contents.len() as u64)?;
+        let file = self.create(key, contents.len() as u64)?;
         // It may be from a move that a crash ended.
         file.set_length(0)?;
         file.write_at(0, contents).map_err(|(_, error)| error)?;
@@ -196,7 +214,7 @@ impl SmallFile {
             return Ok(None);
         }
         let file = match is_first {
-            true => self.shared.disk.create(&self.key, length)?,
+            true => self.shared.create(&self.key, length)?,
             false => self.shared.move_out(&self.key, contents)?,
         };
         *place = Place::File(Arc::clone(&file));

@@ -235,7 +235,11 @@ impl World {
         if let Some(contents) = state.small(key) {
             let mut contents = contents.to_vec();
             contents[at] ^= 1 << bit;
-            state.index.write(|txn| Ok(record::put_contents(txn, key, &contents))).unwrap();
+            let put = state.index.write(|txn| {
+                record::put_contents(txn, key, &contents);
+                Ok(())
+            });
+            put.unwrap();
             state.durable_index = state.index.clone();
             return;
         }

@@ -64,3 +64,15 @@ fn a_failed_sync_of_a_move_promises_nothing_and_loses_nothing() {
     store.write(&key(1), &v1(), &large).unwrap();
     assert_eq!(store.read(&key(1), &v1(), 0, 1 << 20).unwrap().len(), 100_100);
 }
+
+#[test]
+fn appending_waits_for_no_marks() {
+    let world = World::new(1);
+    let store = start(&world);
+    for step in 0..50u64 {
+        store.write(&key(1), &v1(), &extent(step * 4096, vec![1; 4096])).unwrap();
+        store.sync(&[key(1)]).unwrap();
+    }
+    let syncs = world.state().index_syncs;
+    assert!(syncs < 10, "{syncs}");
+}
