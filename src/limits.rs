@@ -229,6 +229,10 @@ pub const LOCKS_PER_SESSION_MAX: usize = 65_536;
 /// Requests for locks that are looked at to find out whether they wait for each other in a circle.
 pub const LOCK_CHAIN_MAX: usize = 1024;
 
+/// Entries in the answer to opening a directory: many directories have no more, and reading so few
+/// costs little where nobody wants to see them.
+pub const OPENED_LISTING_MAX: usize = 32;
+
 /// Chunks in the answer to `fs.open` and `fs.create`: 1 GiB of a file.
 pub const OPENED_LAYOUT_MAX: usize = 16;
 

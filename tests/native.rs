@@ -352,6 +352,48 @@ async fn a_large_directory_is_listed_in_pages() {
 }
 
 #[tokio::test]
+async fn a_small_directory_is_listed_by_the_call_that_opens_it() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    for number in 0..10 {
+        create(&fs, &format!("f{number}")).await;
+    }
+    let before = cluster.asked.load(Ordering::SeqCst);
+    let handle = fs.opendir(Ino::ROOT, &ROOT).await.unwrap();
+    let asked = || cluster.asked.load(Ordering::SeqCst) - before;
+    // What goes meanwhile is not there any more, not even for the kernel's own cache.
+    fs.unlink(Ino::ROOT, &name("f3"), &ROOT).await.unwrap();
+    let entries = fs.readdir(handle, Cookie::START, true, &ROOT).await.unwrap().entries;
+    assert_eq!(entries.len(), 9);
+    assert!(entries.iter().all(|entry| entry.attr.is_some()));
+    let last = entries.last().unwrap().cookie;
+    assert!(fs.readdir(handle, last, true, &ROOT).await.unwrap().entries.is_empty());
+    assert_eq!(asked(), 2, "to open it and to remove a name");
+    // From the start again it is what it is now.
+    create(&fs, "new").await;
+    let again = fs.readdir(handle, Cookie::START, true, &ROOT).await.unwrap().entries;
+    assert_eq!(again.len(), 10);
+}
+
+#[tokio::test]
+async fn names_that_go_while_a_directory_is_listed_do_not_end_the_listing() {
+    let cluster = FakeCluster::new();
+    let (fs, _guard) = cluster.client().await;
+    for number in 0..100 {
+        create(&fs, &format!("f{number:02}")).await;
+    }
+    let handle = fs.opendir(Ino::ROOT, &ROOT).await.unwrap();
+    let first = fs.readdir(handle, Cookie::START, true, &ROOT).await.unwrap().entries;
+    assert!(first.len() < 100);
+    // All that is known goes, but for the first one that the kernel has taken.
+    for entry in &first[1..] {
+        fs.unlink(Ino::ROOT, &entry.name, &ROOT).await.unwrap();
+    }
+    let rest = fs.readdir(handle, first[0].cookie, true, &ROOT).await.unwrap().entries;
+    assert_eq!(rest.len(), 100 - first.len());
+}
+
+#[tokio::test]
 async fn sequential_readers_are_read_ahead_of() {
     let cluster = FakeCluster::new();
     let ((a, _guard_a), (b, _guard_b)) = (cluster.client().await, cluster.client().await);

@@ -32,6 +32,9 @@ pub struct Opened {
     pub layout: Vec<ChunkLayout>,
     /// The attributes of the directory, if the file was opened by name.
     pub parent: Option<Attr>,
+    /// The first entries of a directory, with their attributes, so that listing a small one needs no
+    /// other question.
+    pub listing: Option<DirPage>,
 }
 
 /// What a change of names did to inodes.

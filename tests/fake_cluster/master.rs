@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use htfs::error::{ErrorKind, FsError, Result};
+use htfs::limits;
 use htfs::master::namespace::{
     ChunkUse, CreateOpen, Effects, Namespace, PageRequest, RootAttr, TABLES, View,
 };
@@ -20,7 +21,7 @@ use htfs::proto::session::{
 use htfs::proto::values::Done;
 use htfs::rpc::{Method, Registry};
 use htfs::store::Memory;
-use htfs::types::{Change, ChunkLayout, FileTime, Ino, Name, ServerUrl};
+use htfs::types::{Change, ChunkLayout, Cookie, FileTime, Ino, Name, ServerUrl};
 use tokio::sync::watch;
 
 pub struct Master {
@@ -203,7 +204,12 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
         let attr = m.view(|names| names.open(&c.who.0, c.ino, c.mode.0.access))?;
         let is_file = attr.kind == htfs::types::FileKind::Regular;
         let layout = if is_file { m.layout(c.ino, 0, 1)? } else { Vec::new() };
-        Ok(Packed(Opened { attr, is_new: false, layout, parent: None }))
+        let limit = limits::OPENED_LISTING_MAX;
+        let first = PageRequest { after: Cookie::START, until: None, limit, with_attr: true };
+        let is_directory = attr.kind == htfs::types::FileKind::Directory;
+        let listing = is_directory.then(|| m.view(|names| names.readdir(c.ino, first)));
+        let listing = listing.transpose()?;
+        Ok(Packed(Opened { attr, is_new: false, layout, parent: None, listing }))
     });
     add(registry, master, |m, c: Create| {
         let open = CreateOpen { is_exclusive: c.open.0.is_exclusive, wanted: c.open.0.access };
@@ -213,7 +219,7 @@ fn add_files(registry: &mut Registry, master: &Arc<Master>) {
             let layout = vec![names.allocate(attr.ino, 0, &[server])?];
             Ok((attr, is_new, layout))
         })?;
-        Ok(Packed(Opened { attr, is_new, layout, parent: None }))
+        Ok(Packed(Opened { attr, is_new, layout, parent: None, listing: None }))
     });
 }
 

@@ -66,7 +66,7 @@ struct Position {
 
 impl Default for Position {
     fn default() -> Self {
-        Self { after: Cookie(0), until: None, size: FIRST_PAGE, start: None }
+        Self { after: Cookie::START, until: None, size: FIRST_PAGE, start: None }
     }
 }
 
@@ -154,16 +154,21 @@ impl<C: Cluster> NativeFs<C> {
         let (after, until, who) = (Packed(after), Packed(until), Packed(who.clone()));
         let call = ReadDir { ino, after, until, limit, with_attributes, who };
         let Packed(page) = self.cluster.ask(call).await?;
+        self.note_page(ino, &page, &fence);
+        Ok(page)
+    }
+
+    /// Puts a page of a directory, asked for behind `fence`, into the cache.
+    pub(super) fn note_page(&self, ino: Ino, page: &DirPage, fence: &Fence) {
         for entry in &page.entries {
-            self.cache.put_entry(ino, &entry.name, Some(entry.ino), &fence);
+            self.cache.put_entry(ino, &entry.name, Some(entry.ino), fence);
             if let Some(attr) = &entry.attr {
-                self.cache.put_attr(attr, &fence);
+                self.cache.put_attr(attr, fence);
                 if let Some(chunk) = entry.place.clone() {
                     let (data_version, size) = (attr.data_version, attr.size);
                     self.cache.put_place(entry.ino, Place { chunk, data_version, size });
                 }
             }
         }
-        Ok(page)
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
+use super::inodes::LastPage;
 use crate::client::vfs::{Handle, OpenFlags, Opened, Pages};
 use crate::error::Result;
 use crate::limits;
@@ -212,9 +213,20 @@ impl<C: Cluster> NativeFs<C> {
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
         let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
         let call = |session| Open { ino, mode: Packed(mode), who: Packed(who.clone()), session };
+        let (fence, losses) = (self.cache.fence(), self.cache.losses());
         let Packed(opened) = self.ask_in_session(call).await?;
         debug_assert_eq!(opened.attr.kind, FileKind::Directory);
-        let handle = self.inodes.open_directory(ino)?;
+        let page = match opened.listing {
+            Some(listing) => {
+                self.note_page(ino, &listing, &fence);
+                if listing.is_last {
+                    self.cache.put_complete(ino, &fence, losses);
+                }
+                LastPage { is_unread: true, ..LastPage::from(listing) }
+            }
+            None => LastPage::default(),
+        };
+        let handle = self.inodes.open_directory(ino, page)?;
         self.session.note_opened();
         Ok(handle)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use super::clean::CleanTotal;
 use super::inode::Inode;
@@ -62,6 +63,17 @@ pub(super) struct LastPage {
     pub(super) is_last: bool,
     /// Whether the entries came with their attributes.
     pub(super) has_attributes: bool,
+    /// When the page came; `None` if there is none.
+    pub(super) since: Option<Instant>,
+    /// It came with opening the directory, and nobody has read it yet.
+    pub(super) is_unread: bool,
+}
+
+impl LastPage {
+    /// Whether the kernel may still take its attributes for those of now.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < limits::KERNEL_CACHE_AGE)
+    }
 }
 
 /// All that is open.
@@ -142,10 +154,11 @@ impl Inodes {
         is_last.then(|| table.inodes.remove(&file.inode.ino)).flatten()
     }
 
-    pub(super) fn open_directory(&self, ino: Ino) -> Result<Handle> {
+    /// Opens a directory, of which a page is known perhaps.
+    pub(super) fn open_directory(&self, ino: Ino, page: LastPage) -> Result<Handle> {
         let mut table = lock(&self.table);
         let handle = table.next_handle()?;
-        let directory = OpenDir { ino, last_page: tokio::sync::Mutex::default() };
+        let directory = OpenDir { ino, last_page: tokio::sync::Mutex::new(page) };
         table.directories.insert(handle, Arc::new(directory));
         Ok(handle)
     }

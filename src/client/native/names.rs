@@ -1,5 +1,7 @@
 //! Operations on names: find, make, move, remove, list.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::data::Cluster;
@@ -13,7 +15,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{
     Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, ReadLink, RemoveDir, Rename, Unlink,
 };
-use crate::types::{Attr, Cookie, Credentials, DirEntry, Ino, Name, RenameMode};
+use crate::types::{Attr, Cookie, Credentials, DirEntry, DirPage, Ino, Name, RenameMode};
 
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of what a name stands for.
@@ -298,24 +300,34 @@ impl<C: Cluster> NativeFs<C> {
         let directory = self.inodes.directory(handle)?;
         let mut page = directory.last_page.lock().await;
         let is_start = after < Cookie::FIRST;
-        if is_start {
+        let was_unread = std::mem::take(&mut page.is_unread);
+        if is_start && was_unread && page.is_fresh() {
+            self.bring_up_to_date(directory.ino, &mut page);
+        } else if is_start {
             *page = LastPage::default();
         }
-        let position = page.entries.iter().position(|entry| entry.cookie > after);
-        let is_known =
-            !is_start && page.after <= after && (page.has_attributes || !with_attributes);
-        match (position, page.parent) {
-            (Some(position), Some(parent)) if is_known => {
-                return Ok(self.listing(parent, page.entries[position..].to_vec()));
+        let has_wanted = !with_attributes || page.has_attributes && page.is_fresh();
+        if page.since.is_some() && page.after <= after && has_wanted {
+            let known = self.known_listing(directory.ino, &page, after);
+            // To the kernel an empty answer is the end.
+            if page.is_last || !known.entries.is_empty() {
+                return Ok(known);
             }
-            (None, Some(parent)) if is_known && page.is_last => {
-                return Ok(self.listing(parent, Vec::new()));
-            }
-            _ => {}
         }
         self.next_page(directory.ino, &mut page, after, with_attributes, who).await?;
         let parent = page.parent.unwrap_or(directory.ino);
         Ok(self.listing(parent, page.entries.clone()))
+    }
+
+    /// What is still true of a page that came a moment ago, behind `after`: the kernel takes what it
+    /// gets for what there is, and this mount may have changed names meanwhile.
+    fn known_listing(&self, ino: Ino, page: &LastPage, after: Cookie) -> Listing {
+        let is_true = |entry: &&DirEntry| {
+            entry.cookie > after
+                && self.entry(ino, &entry.name).is_none_or(|known| known == Some(entry.ino))
+        };
+        let entries = page.entries.iter().filter(is_true).cloned().collect();
+        self.listing(page.parent.unwrap_or(ino), entries)
     }
 
     fn listing(&self, parent: Ino, entries: Vec<DirEntry>) -> Listing {
@@ -333,29 +345,41 @@ impl<C: Cluster> NativeFs<C> {
         with_attributes: bool,
         who: &Credentials,
     ) -> Result<()> {
-        let (after_page, until) = (after, last.until);
-        let mut page = self
-            .fetch_page(ino, (after_page, until), limits::LISTING_PAGE, with_attributes, who)
-            .await?;
+        let range = (after, last.until);
+        let page = self.fetch_page(ino, range, limits::LISTING_PAGE, with_attributes, who).await?;
+        *last = LastPage { after, has_attributes: with_attributes, ..LastPage::from(page) };
+        self.bring_up_to_date(ino, last);
+        Ok(())
+    }
+
+    /// Puts what this mount knows better into a page that the kernel is about to get.
+    fn bring_up_to_date(&self, ino: Ino, page: &mut LastPage) {
         for entry in &mut page.entries {
             // A listing does not wait for chunk servers, so the times may be older than the bytes.
             if let (Some(attr), Some(inode)) = (&mut entry.attr, self.inodes.get(entry.ino)) {
                 *attr = inode.state().update(attr.clone());
             }
-            if with_attributes {
+            if page.has_attributes {
                 // Each is as good as a lookup to the kernel.
                 self.told.note(ino, &entry.name, entry.ino);
             }
         }
-        *last = LastPage {
+    }
+}
+
+impl From<DirPage> for LastPage {
+    /// The first page, with attributes.
+    fn from(page: DirPage) -> Self {
+        Self {
             parent: Some(page.parent),
             until: Some(page.until),
-            after,
+            after: Cookie::START,
             entries: page.entries,
             is_last: page.is_last,
-            has_attributes: with_attributes,
-        };
-        Ok(())
+            has_attributes: true,
+            since: Some(Instant::now()),
+            is_unread: false,
+        }
     }
 }
 

@@ -6,26 +6,35 @@ use super::place::Choice;
 use super::{FileSystem, Known, Origin, lock, placement_key};
 use crate::error::Result;
 use crate::limits;
-use crate::master::namespace::{ChunkUse, CreateOpen, Namespace};
+use crate::master::namespace::{ChunkUse, CreateOpen, Namespace, PageRequest};
 use crate::proto::Packed;
 use crate::proto::fs::{Append, Create, Extend, Layout, Open, OpenMode, Opened};
 use crate::store::in_background;
-use crate::types::{Access, Attr, ChunkLayout, Credentials, FileKind, Ino, SetAttr};
+use crate::types::{Access, Attr, ChunkLayout, Cookie, Credentials, FileKind, Ino, SetAttr};
+
+/// What of a directory comes with opening it.
+const BEGINNING: PageRequest = PageRequest {
+    after: Cookie::START,
+    until: None,
+    limit: limits::OPENED_LISTING_MAX,
+    with_attr: true,
+};
 
 impl FileSystem {
     pub(super) fn open(&self, call: Open) -> Result<Packed<Opened>> {
         let Open { ino, mode: Packed(mode), who: Packed(who), session } = call;
         lock(&self.sessions).opened(session, ino)?;
         let wanted = wanted(&mode);
-        let (attr, layout) = self.look(|view| {
+        let opened = self.look(|view| {
             let attr = view.open(&who, ino, wanted)?;
             let layout = match attr.kind {
                 FileKind::Regular => view.layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks,
                 _ => Vec::new(),
             };
-            Ok((attr, layout))
+            let is_directory = attr.kind == FileKind::Directory;
+            let listing = is_directory.then(|| view.readdir(ino, BEGINNING)).transpose()?;
+            Ok(Opened { attr, is_new: false, layout, parent: None, listing })
         })?;
-        let opened = Opened { attr, is_new: false, layout, parent: None };
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }
@@ -50,7 +59,8 @@ impl FileSystem {
             lock(&self.sessions).opened(session, attr.ino)?;
             let directory = Some(ns.view().getattr(parent)?);
             if !is_new && attr.kind != FileKind::Regular {
-                return Ok(Opened { attr, is_new, layout: Vec::new(), parent: directory });
+                let (layout, listing) = (Vec::new(), None);
+                return Ok(Opened { attr, is_new, layout, parent: directory, listing });
             }
             let access = if is_new { open.access.and(Access::WRITE) } else { open.access };
             let open = OpenMode { access, is_truncating: open.is_truncating && !is_new, ..open };
@@ -161,5 +171,5 @@ fn begin(
     }
     let attr = ns.view().getattr(ino)?;
     let layout = ns.view().layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks;
-    Ok(Opened { attr, is_new: false, layout, parent: None })
+    Ok(Opened { attr, is_new: false, layout, parent: None, listing: None })
 }
