@@ -1,6 +1,6 @@
 //! Small chunks: in the index, and out of it when they grow.
 
-use super::sim::World;
+use super::sim::{Death, World};
 use super::{extent, key, kind, start, v1};
 use crate::error::ErrorKind;
 use crate::limits;
@@ -47,6 +47,30 @@ fn one_sync_of_the_index_makes_a_small_chunk_durable() {
     let before = world.state().index_syncs;
     store.sync(&[key(1)]).unwrap();
     assert_eq!(world.state().index_syncs, before + 1);
+}
+
+#[test]
+fn what_a_move_left_when_it_died_is_not_seen_again() {
+    let small = limits::SMALL_FILE_MAX;
+    for steps in 0..20 {
+        let world = World::new(steps);
+        let store = start(&world);
+        store.write(&key(1), &v1(), &extent(0, vec![1; 100])).unwrap();
+        world.die_after(steps);
+        let moved = store.write(&key(1), &v1(), &extent(100, vec![2; 20_000]));
+        drop(store);
+        world.reboot(Death::Kill);
+        if moved.is_ok() {
+            assert!(steps > 4, "it was not long enough to die in");
+            return;
+        }
+        let store = start(&world);
+        store.truncate(&key(1), &v1(), 50).unwrap();
+        store.write(&key(1), &v1(), &extent(small, vec![3; 10])).unwrap();
+        let data = store.read(&key(1), &v1(), 0, small).unwrap();
+        assert!(data[..50].iter().all(|byte| *byte == 1) && data[50..].iter().all(|b| *b == 0));
+    }
+    panic!("the move never came to its end");
 }
 
 #[test]
