@@ -186,7 +186,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::EventLog;
+    use tokio::task::JoinHandle;
+
+    use super::{EventLog, Events};
     use crate::clock::Timestamp;
     use crate::limits;
     use crate::types::{Change, Ino};
@@ -195,6 +197,12 @@ mod tests {
 
     fn change(number: u64) -> Change {
         Change::Attributes(Ino(number))
+    }
+
+    /// A session that waits for what comes from now on.
+    fn wait_of_session_7(log: &Arc<EventLog>) -> JoinHandle<Events> {
+        let (log, start) = (Arc::clone(log), log.last());
+        tokio::spawn(async move { log.wait(7, start, LONG).await })
     }
 
     #[tokio::test]
@@ -214,10 +222,7 @@ mod tests {
     async fn who_waits_is_woken_by_the_changes_of_others_only() {
         let log = Arc::new(EventLog::new(10, Timestamp(5)));
         let start = log.last();
-        let waiting = tokio::spawn({
-            let log = Arc::clone(&log);
-            async move { log.wait(7, start, LONG).await }
-        });
+        let waiting = wait_of_session_7(&log);
         tokio::task::yield_now().await;
         log.publish([(change(1), 7)]);
         tokio::task::yield_now().await;
@@ -231,11 +236,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_never_left_behind_by_its_own_changes() {
         let log = Arc::new(EventLog::new(1000, Timestamp(5)));
-        let start = log.last();
-        let waiting = tokio::spawn({
-            let log = Arc::clone(&log);
-            async move { log.wait(7, start, LONG).await }
-        });
+        let waiting = wait_of_session_7(&log);
         for number in 0..5000 {
             log.publish([(change(number), 7)]);
             tokio::task::yield_now().await;

@@ -38,9 +38,9 @@ use crate::store::txn::{ReadTxn, Table, Txn};
 
 use database::{Database, describe, io_error, is_no_space};
 
-/// A disk with twice as much room, in bytes, need not be asked again for [`ROOMY_FOR`]: no disk fills
-/// that fast.
-const ROOMY: u64 = 512 << 20;
+/// A disk with so much room, in bytes, need not be asked again for [`ROOMY_FOR`] whether it has its
+/// reserve: no disk fills that fast.
+const ROOMY: u64 = 1 << 30;
 const ROOMY_FOR: Duration = Duration::from_millis(20);
 
 /// Tables on disk, with one writer at a time and any number of readers.
@@ -170,13 +170,16 @@ impl Store {
         *synced < self.committed.load(Ordering::Acquire)
     }
 
-    /// Checks that the disk has more than `reserve` bytes left, or had [`ROOMY`] bytes just now.
+    /// Checks that the disk has more than `reserve` bytes left; for no more than the reserve of the
+    /// server it is enough that it had [`ROOMY`] bytes just now.
     ///
     /// # Errors
     /// `NoSpace` if it has not.
     pub fn check_room(&self, reserve: u64) -> Result<()> {
         let seen = *self.roomy_at.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.is_some_and(|seen| seen.elapsed() < ROOMY_FOR) && reserve < ROOMY {
+        let is_roomy = seen.is_some_and(|seen| seen.elapsed() < ROOMY_FOR);
+        // More than that is somebody's contents, which fill the disk themselves.
+        match is_roomy && reserve <= limits::DISK_RESERVE {
             true => Ok(()),
             false => self.look_for_room(reserve),
         }
@@ -184,7 +187,7 @@ impl Store {
 
     fn look_for_room(&self, reserve: u64) -> Result<()> {
         let free = file::free_space(&self.path)?;
-        let seen = (free > 2 * ROOMY).then(Instant::now);
+        let seen = (free > ROOMY).then(Instant::now);
         *self.roomy_at.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         if free > reserve {
             return Ok(());

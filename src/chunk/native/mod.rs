@@ -4,8 +4,8 @@
 //!
 //! [`sum`] is the arithmetic of checksums; [`chunk`] what is known of one chunk, and who works on
 //! it; [`record`] its form in the [`index`]; [`disk`] what is needed of a disk, [`local`] a folder
-//! that does it, and [`small`] the index in its place; [`load`] brings a chunk back. Then one file for each thing that can be done
-//! to a chunk, and [`service`], which offers them to others.
+//! that does it, and [`small`] the index in its place; [`load`] brings a chunk back. Then one file
+//! for each thing that can be done to a chunk, and [`service`], which offers them to others.
 //!
 //! # The crash rule
 //!
