@@ -5,7 +5,7 @@ use std::time::Duration;
 use htfs::proto::classic::{Dialect, Get, Put};
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{CallError, Method, RpcClient};
-use htfs::types::{Key, StoredValue, ValueKind};
+use htfs::types::{Key, StoredValue, Ttl, ValueKind};
 use tokio::runtime::Runtime;
 
 use super::keys;
@@ -47,7 +47,8 @@ impl Rpc {
     pub(crate) fn put(&self, url: &str, key: &str, text: Option<&str>) -> Result<(), CallError> {
         let value = text_value(text.unwrap_or_default());
         let ttl_s = if text.is_some() { 86_400 } else { 0 };
-        let call = Put { key: key_of(key), dialect: Dialect::String, value, ttl_s };
+        let call =
+            Put { key: key_of(key), dialect: Dialect::String, value, ttl: Ttl::from_s(ttl_s) };
         self.call(url, call).map(|_| ())
     }
 }

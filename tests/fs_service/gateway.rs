@@ -13,7 +13,7 @@ use htfs::proto::gateway::{Discard, Staged, Take};
 use htfs::proto::server::Join;
 use htfs::rpc::tls::Identity;
 use htfs::rpc::{Registry, server};
-use htfs::types::{Ino, Key, ServerUrl, StoredValue, ValueKind};
+use htfs::types::{Ino, Key, ServerUrl, StoredValue, Ttl, ValueKind};
 use htfs::{chunk, master};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,7 +26,7 @@ fn key(path: &str) -> Key {
 }
 
 fn put(path: &str, value: StoredValue, ttl_s: i64) -> Put {
-    Put { key: key(path), dialect: Dialect::String, value, ttl_s }
+    Put { key: key(path), dialect: Dialect::String, value, ttl: Ttl::from_s(ttl_s) }
 }
 
 fn text(text: &str) -> StoredValue {

@@ -111,13 +111,13 @@ impl Gateway {
     /// Stores a value. One under a path is only staged: what it replaces there may be another
     /// client's that is on its way to the master. Without the master nobody is.
     async fn put(&self, call: Put) -> Result<()> {
-        let Put { key, value, ttl_s, .. } = call;
+        let Put { key, value, ttl, .. } = call;
         let is_path = TreePath::of(&key).is_some();
         let now = clock::now();
         if is_path && self.has_tree(&key).await.unwrap_or(false) {
-            return block_in_place(|| self.contents.stage(&key, value, ttl_s, now));
+            return block_in_place(|| self.contents.stage(&key, value, ttl, now));
         }
-        block_in_place(|| self.contents.put(&key, value, ttl_s, now))
+        block_in_place(|| self.contents.put(&key, value, ttl, now))
     }
 
     /// What the tree has under a key, if that is a path.

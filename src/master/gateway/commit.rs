@@ -16,7 +16,7 @@ use crate::master::namespace::{Effects, Namespace, View};
 use crate::pickle::Value;
 use crate::proto::classic::{Dialect, is_xml_text};
 use crate::store::ReadTxn;
-use crate::types::{Attr, Credentials, FileKind, Ino, Key, Name, TreePath, XattrMode};
+use crate::types::{Attr, Credentials, FileKind, Ino, Key, Name, TreePath, Ttl, XattrMode};
 
 /// What is to become of a path.
 pub(super) struct Commit<'c> {
@@ -25,7 +25,7 @@ pub(super) struct Commit<'c> {
     pub(super) place: &'c Place,
     pub(super) dict: &'c Dict,
     pub(super) contents: &'c Contents,
-    pub(super) ttl_s: u64,
+    pub(super) ttl: Ttl,
     /// If nobody puts it now: it has waited to come into the tree.
     pub(super) promotion: Option<&'c Promotion>,
 }
@@ -251,7 +251,7 @@ impl Commit<'_> {
         // Who changes the attributes of what others made does not let it expire.
         let expires = made.is_new || expired_so_far || attr.ino == Ino::ROOT;
         note.expiry = expires.then(|| Expiry {
-            at: clock::now().plus_seconds(self.ttl_s),
+            at: self.ttl.end(clock::now()),
             data_version: attr.data_version,
             place: place.map(|(directory, name)| (directory, name.clone())),
         });

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::master::namespace::View;
 use crate::proto::classic::Put;
 use crate::proto::form;
-use crate::types::{Key, TreePath};
+use crate::types::{Key, TreePath, Ttl};
 
 /// Paths in the plain table that may come into the tree.
 #[derive(Debug, Default)]
@@ -169,14 +169,9 @@ impl Gateway {
             _ => {}
         }
         let dialect = form::dialect_of(&entry.value).unwrap_or_default();
-        let ttl_s = entry.ttl_s.max(1);
-        let put = Put {
-            key: key.clone(),
-            dialect,
-            value: entry.value,
-            ttl_s: i64::try_from(ttl_s).unwrap_or(i64::MAX),
-        };
-        let is_done = self.put_dict(&path, &dict, &put, (ttl_s, Some(&promotion))).await?;
+        let ttl = Ttl::from_s(i64::try_from(entry.ttl_s.max(1)).unwrap_or(i64::MAX));
+        let put = Put { key: key.clone(), dialect, value: entry.value, ttl };
+        let is_done = self.put_dict(&path, &dict, &put, Some(&promotion)).await?;
         Ok(match is_done {
             true => Tried::Over,
             // Whoever overtook it has said what is to be tried next, if anything.

@@ -24,10 +24,9 @@ impl Gateway {
     pub(super) async fn put(self: Arc<Self>, call: Put) -> Result<Done> {
         let Some(path) = TreePath::of(&call.key) else { return self.put_plain(call) };
         self.overtake_pending(&call.key);
-        let ttl_s = match u64::try_from(call.ttl_s) {
-            Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
-            _ => return block_in_place(|| self.delete(&path, &call)).map(|()| Done),
-        };
+        if call.ttl.is_zero() {
+            return block_in_place(|| self.delete(&path, &call)).map(|()| Done);
+        }
         let Some(dict) = Dict::read(&call.value) else {
             if block_in_place(|| self.look(&path, clock::now()))?.is_some() {
                 let message =
@@ -36,7 +35,7 @@ impl Gateway {
             }
             return self.put_plain(call);
         };
-        if self.put_dict(&path, &dict, &call, (ttl_s, None)).await? {
+        if self.put_dict(&path, &dict, &call, None).await? {
             return Ok(Done);
         }
         // Whoever put it finds it again, and the tree gets it as soon as that can be.
@@ -47,8 +46,8 @@ impl Gateway {
     }
 
     fn put_plain(&self, call: Put) -> Result<Done> {
-        let Put { key, value, ttl_s, .. } = call;
-        let put = || self.master.state().put(&key, value, ttl_s, clock::now());
+        let Put { key, value, ttl, .. } = call;
+        let put = || self.master.state().put(&key, value, ttl, clock::now());
         block_in_place(put).map(|()| Done)
     }
 
@@ -60,7 +59,7 @@ impl Gateway {
         path: &TreePath,
         dict: &Dict,
         call: &Put,
-        (ttl_s, promotion): (u64, Option<&Promotion>),
+        promotion: Option<&Promotion>,
     ) -> Result<bool> {
         check_kind(dict.kind)?;
         for _ in 0..limits::STALE_ATTEMPTS_MAX {
@@ -70,16 +69,16 @@ impl Gateway {
                 Place::Nowhere => return Ok(false),
                 _ => self.contents(&call.key, &place, dict).await?,
             };
-            let commit =
-                Commit { path, place: &place, dict, contents: &contents, ttl_s, promotion };
+            let (place, contents) = (&place, &contents);
+            let commit = Commit { path, place, dict, contents, ttl: call.ttl, promotion };
             let committed = block_in_place(|| self.commit(&commit, call.dialect, &call.key));
             if !matches!(committed, Ok(Committed::Done)) {
-                block_in_place(|| self.drop_taken(&contents, dict));
+                block_in_place(|| self.drop_taken(contents, dict));
             }
             match committed? {
                 Committed::Done => {
                     block_in_place(|| self.forget_plain(&call.key));
-                    self.discard_staged(&call.key, dict, &contents).await;
+                    self.discard_staged(&call.key, dict, contents).await;
                     return Ok(true);
                 }
                 Committed::Kept => return Ok(false),
