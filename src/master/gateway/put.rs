@@ -17,6 +17,7 @@ use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
 use crate::proto::classic::Put;
+use crate::proto::form::{self, Ownership};
 use crate::proto::values::Done;
 use crate::types::{Credentials, FileKind, Ino, TreePath};
 
@@ -26,6 +27,9 @@ impl Gateway {
         self.overtake_pending(&call.key);
         if call.ttl.is_zero() {
             return block_in_place(|| self.delete(&path, &call)).map(|()| Done);
+        }
+        if self.is_own(&call)? {
+            return self.put_plain(call);
         }
         let Some(dict) = Dict::read(&call.value) else {
             if block_in_place(|| self.look(&path, clock::now()))?.is_some() {
@@ -43,6 +47,18 @@ impl Gateway {
         let done = self.put_plain(call)?;
         self.add_pending(key);
         Ok(done)
+    }
+
+    /// Whether a value is a matter between the hash table and its clients: a dict with its contents
+    /// in it, or with none at all where there is no file whose attributes it could change.
+    fn is_own(&self, call: &Put) -> Result<bool> {
+        match form::ownership(&call.value) {
+            Some(Ownership::Own) => Ok(true),
+            Some(Ownership::Unsaid) => {
+                Ok(block_in_place(|| self.find(&call.key, clock::now()))?.is_none())
+            }
+            Some(Ownership::Shared) | None => Ok(false),
+        }
     }
 
     fn put_plain(&self, call: Put) -> Result<Done> {
@@ -102,6 +118,10 @@ impl Gateway {
 
     /// Takes the name away. The root only seems to go: the tree is never deleted.
     fn delete(&self, path: &TreePath, call: &Put) -> Result<()> {
+        if self.own_entry(&call.key, clock::now())?.is_some() {
+            // What is under the path in the tree, its client has never seen.
+            return self.master.state().forget(&call.key);
+        }
         self.files.transact(Origin::NOBODY, |txn, time| {
             let Some((parents, name)) = path.split() else {
                 let mut note = notes::load(txn, Ino::ROOT)?.unwrap_or_default();
