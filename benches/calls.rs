@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use htfs::proto::classic::{Dialect, Get, Put};
 use htfs::rpc::RpcClient;
 use htfs::rpc::tls::Trust;
-use htfs::types::{Key, StoredValue, ValueKind};
+use htfs::types::{Key, StoredValue, Ttl, ValueKind};
 
 /// How long one row is measured.
 const ROW_TIME: Duration = Duration::from_secs(3);
@@ -75,7 +75,7 @@ async fn one_call(rpc: &RpcClient, url: &str, method: &str, key: Key, value: &St
     let dialect = Dialect::Binary;
     if method == "put" {
         let value = value.clone();
-        rpc.call(url, Put { key, dialect, value, ttl_s: 3600 }).await.unwrap();
+        rpc.call(url, Put { key, dialect, value, ttl: Ttl::from_s(3600) }).await.unwrap();
     } else {
         let found = rpc.call(url, Get { key, dialect }).await.unwrap().unwrap();
         assert_eq!(found.value.bytes.len(), value.bytes.len());

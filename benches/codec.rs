@@ -18,7 +18,7 @@ use htfs::rpc::server::serve;
 use htfs::rpc::tls::{Identity, Trust};
 use htfs::rpc::wire::{Decoder, Form, Message, MessageBody};
 use htfs::rpc::{Registry, RpcClient, Value};
-use htfs::types::{Key, StoredValue, ValueKind};
+use htfs::types::{Key, StoredValue, Ttl, ValueKind};
 use hyper::body::Body as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -221,7 +221,8 @@ async fn calls() -> Outcome<()> {
             let put = || {
                 let (client, url) = (client.clone(), url.clone());
                 let value = StoredValue { kind: ValueKind::Base64, bytes: shared.slice(..size) };
-                let put = Put { key: key.clone(), dialect: Dialect::Binary, value, ttl_s: 1 };
+                let put =
+                    Put { key: key.clone(), dialect: Dialect::Binary, value, ttl: Ttl::from_s(1) };
                 async move { client.call(&url, put).await.map(drop).map_err(Into::into) }
             };
             measure(&format!("TLS: put of {name}"), size, callers, put).await?;

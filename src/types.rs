@@ -7,6 +7,7 @@ mod contents;
 mod directory;
 mod file;
 mod path;
+mod ttl;
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub use contents::{ChunkStat, ChunkVersion, Extent, Space, Whence};
 pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
 pub use path::TreePath;
+pub use ttl::Ttl;
 
 /// A key of a hash table. Python programs send it as `<string>` or `<base64>`; only the bytes
 /// count.
@@ -44,6 +46,18 @@ impl Key {
         Ok(Self(bytes))
     }
 
+    /// The key that is a number, or `None` of Python, and no text: 7 is another key than "7".
+    #[must_use]
+    pub fn of_number(number: &str) -> Self {
+        Self([NUMBER_MARK, number.as_bytes()].concat().into())
+    }
+
+    /// The number, if the key is one.
+    #[must_use]
+    pub fn as_number(&self) -> Option<&str> {
+        self.0.strip_prefix(NUMBER_MARK).and_then(|number| std::str::from_utf8(number).ok())
+    }
+
     /// The key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -51,9 +65,15 @@ impl Key {
     }
 }
 
+/// What the bytes of a number's key begin with: nothing that a program would call a file.
+const NUMBER_MARK: &[u8] = b"\0number\0";
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        match self.as_number() {
+            Some(number) => write!(f, "the number {number}"),
+            None => write!(f, "{}", self.0.escape_ascii()),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use htfs::error::{ErrorKind, FsError};
 use htfs::limits;
 use htfs::proto::classic::{Dialect, Get, Put};
 use htfs::store::{Store, TABLE_END, Table};
-use htfs::types::{StoredValue, ValueKind};
+use htfs::types::{StoredValue, Ttl, ValueKind};
 
 /// A disk of its own, in memory. Dropping it unmounts it.
 struct Disk {
@@ -49,7 +49,7 @@ impl Drop for Disk {
 fn put(rpc: &Rpc, url: &str, key: &str, size: usize, ttl_s: i64) -> Result<(), FsError> {
     let bytes = vec![u8::try_from(key.len()).unwrap_or(0); size].into();
     let value = StoredValue { kind: ValueKind::Base64, bytes };
-    let call = Put { key: key_of(key), dialect: Dialect::String, value, ttl_s };
+    let call = Put { key: key_of(key), dialect: Dialect::String, value, ttl: Ttl::from_s(ttl_s) };
     Ok(rpc.call(url, call).map(|_| ())?)
 }
 

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::proto::classic::Entry;
 use crate::store::table::Counts;
 use crate::store::{DataDir, Store, dump};
-use crate::types::{Key, StoredValue, ValueKind};
+use crate::types::{Key, StoredValue, Ttl, ValueKind};
 
 /// The role, in the data directory's marker and in dumps.
 pub const ROLE: &str = "chunk";
@@ -97,12 +97,12 @@ impl Contents {
         }))
     }
 
-    /// Stores a value for `ttl_s` seconds, or deletes the key if that is not above 0.
+    /// Stores a value for a time, or deletes the key if that is none.
     ///
     /// # Errors
     /// `NoSpace` if the disk is full, and what it says; nothing has changed then.
-    pub fn put(&self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
-        let Some(new) = self.prepare(value, ttl_s, now)? else { return self.delete(key) };
+    pub fn put(&self, key: &Key, value: StoredValue, ttl: Ttl, now: Timestamp) -> Result<()> {
+        let Some(new) = self.prepare(value, ttl, now)? else { return self.delete(key) };
         let put = self.index().put(key, &new);
         self.release(put.inspect_err(|error| self.discard_after(&new, error))?);
         Ok(())
@@ -116,10 +116,10 @@ impl Contents {
         &self,
         key: &Key,
         expected: Option<&StoredValue>,
-        (value, ttl_s): (StoredValue, i64),
+        (value, ttl): (StoredValue, Ttl),
         now: Timestamp,
     ) -> Result<bool> {
-        let new = self.prepare(value, ttl_s, now)?;
+        let new = self.prepare(value, ttl, now)?;
         let replaced = self.replace_prepared(key, expected, new.as_ref(), now);
         match (&new, &replaced) {
             (Some(new), Ok(false)) => self.discard(new),
@@ -303,12 +303,13 @@ impl Contents {
     pub(super) fn prepare(
         &self,
         value: StoredValue,
-        ttl_s: i64,
+        ttl: Ttl,
         now: Timestamp,
     ) -> Result<Option<Stored>> {
-        let Ok(ttl_s @ 1..) = u64::try_from(ttl_s) else { return Ok(None) };
-        let expires = now.plus_seconds(ttl_s.min(limits::TTL_MAX_S));
-        self.store_value(value, expires).map(Some)
+        if ttl.is_zero() {
+            return Ok(None);
+        }
+        self.store_value(value, ttl.end(now)).map(Some)
     }
 
     fn store_value(&self, value: StoredValue, expires: Timestamp) -> Result<Stored> {

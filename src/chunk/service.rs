@@ -36,14 +36,14 @@ fn add_table(registry: &mut Registry, contents: &Arc<Contents>) {
     });
     let own = Arc::clone(contents);
     registry.add(move |call: Put, _| {
-        let Put { key, value, ttl_s, .. } = call;
-        let done = block_in_place(|| own.put(&key, value, ttl_s, clock::now()));
+        let Put { key, value, ttl, .. } = call;
+        let done = block_in_place(|| own.put(&key, value, ttl, clock::now()));
         async { done.map(|()| Done) }
     });
     let own = Arc::clone(contents);
     registry.add(move |call: Replace, _| {
-        let Replace { key, expected, value, ttl_s, .. } = call;
-        let replace = || own.replace(&key, expected.as_ref(), (value, ttl_s), clock::now());
+        let Replace { key, expected, value, ttl, .. } = call;
+        let replace = || own.replace(&key, expected.as_ref(), (value, ttl), clock::now());
         let done = block_in_place(replace);
         async { done.map(Replaced) }
     });

@@ -17,7 +17,7 @@ use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::form::Form;
 use crate::proto::gateway::Staged;
-use crate::types::{Key, StoredValue, TreePath};
+use crate::types::{Key, StoredValue, TreePath, Ttl};
 
 /// A value that waits for the master to take it.
 pub(super) struct Waiting {
@@ -28,13 +28,12 @@ pub(super) struct Waiting {
 }
 
 impl Contents {
-    /// Stages a value for `ttl_s` seconds, or, if that is not above 0, leaves nothing to be seen
-    /// under the key. What others have staged there can still be taken.
+    /// Stages a value for a time, or, if that is none, leaves nothing to be seen under the key. What others have staged there can still be taken.
     ///
     /// # Errors
     /// As [`Contents::put`].
-    pub fn stage(&self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
-        let new = self.prepare(value, ttl_s, now)?;
+    pub fn stage(&self, key: &Key, value: StoredValue, ttl: Ttl, now: Timestamp) -> Result<()> {
+        let new = self.prepare(value, ttl, now)?;
         let staged = self.index().stage(key, new.as_ref(), now);
         let gone = staged.inspect_err(|error| {
             new.iter().for_each(|new| self.discard_after(new, error));
@@ -102,7 +101,7 @@ mod tests {
     use crate::clock;
     use crate::limits::{BACKUP_EVERY_DEFAULT, STAGED_KEPT_MAX};
     use crate::store::DataDir;
-    use crate::types::{Key, StoredValue, ValueKind};
+    use crate::types::{Key, StoredValue, Ttl, ValueKind};
 
     fn value(text: &str) -> StoredValue {
         StoredValue { kind: ValueKind::String, bytes: text.to_owned().into() }
@@ -119,8 +118,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_dir, contents) = open(&dir);
         let (key, near) = (Key::new("/f").unwrap(), Key::new("/f/g").unwrap());
-        let stage = |text: &str, ttl_s| contents.stage(&key, value(text), ttl_s, clock::now());
-        contents.stage(&near, value("12"), 60, clock::now()).unwrap();
+        let stage =
+            |text: &str, ttl_s| contents.stage(&key, value(text), Ttl::from_s(ttl_s), clock::now());
+        contents.stage(&near, value("12"), Ttl::from_s(60), clock::now()).unwrap();
         let large = "x".repeat(10_000);
         stage("1", 60).unwrap();
         stage(&large, 60).unwrap();
@@ -147,7 +147,9 @@ mod tests {
         let (_dir, contents) = open(&dir);
         let key = Key::new("/f").unwrap();
         for length in 1..=STAGED_KEPT_MAX + 3 {
-            contents.stage(&key, value(&"x".repeat(length)), 60, clock::now()).unwrap();
+            contents
+                .stage(&key, value(&"x".repeat(length)), Ttl::from_s(60), clock::now())
+                .unwrap();
         }
         assert_eq!(contents.counts().unwrap().entries, STAGED_KEPT_MAX as u64 + 1);
         assert!(contents.contents(&key, 2).is_err());

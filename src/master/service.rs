@@ -52,7 +52,7 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: Put, _| {
             let now = clock::now();
-            let put = || master.state().put(&call.key, call.value, call.ttl_s, now);
+            let put = || master.state().put(&call.key, call.value, call.ttl, now);
             let done = block_in_place(put);
             async { done.map(|()| Done) }
         });

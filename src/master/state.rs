@@ -17,7 +17,7 @@ use crate::proto::form;
 use crate::store::logged::{LOG, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store, Table, Txn, dump};
-use crate::types::{Key, ServerUrl, StoredValue};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 /// The role, in the data directory's marker and in dumps.
 pub const ROLE: &str = "master";
@@ -110,16 +110,15 @@ impl State {
         Ok(Some(Entry { value: stored.value, ttl_s }))
     }
 
-    /// Stores a value for `ttl_s` seconds, or deletes the key if that is not above 0.
+    /// Stores a value for a time, or deletes the key if that is none.
     ///
     /// # Errors
     /// `NoSpace` if the disk is full, and what the store says; nothing has changed then.
-    pub fn put(&mut self, key: &Key, value: StoredValue, ttl_s: i64, now: Timestamp) -> Result<()> {
-        let ttl_s = match u64::try_from(ttl_s) {
-            Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
-            _ => return self.drop_entry(key),
-        };
-        let stored = Stored { value, expires: now.plus_seconds(ttl_s) };
+    pub fn put(&mut self, key: &Key, value: StoredValue, ttl: Ttl, now: Timestamp) -> Result<()> {
+        if ttl.is_zero() {
+            return self.drop_entry(key);
+        }
+        let stored = Stored { value, expires: ttl.end(now) };
         self.store().check_room(limits::DISK_RESERVE.saturating_add(stored.size()))?;
         self.logged.write(|txn| {
             Entries::put(txn, key, &stored)?;

@@ -6,11 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::proto::values::{
-    Done, from_i64, from_stored, to_i64, to_key, to_server_url, to_stored, to_text, to_u64,
+    Done, from_i64, from_stored, from_ttl, to_key, to_server_url, to_stored, to_text, to_ttl,
+    to_u64,
 };
 use crate::rpc::method::{WrongType, type_name};
 use crate::rpc::{Answer, Method, Params, Value};
-use crate::types::{Key, ServerUrl, StoredValue};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 /// How a caller writes byte strings: this decides the type of keys on the wire, no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,8 +124,8 @@ pub struct Put {
     pub dialect: Dialect,
     /// The value.
     pub value: StoredValue,
-    /// Seconds until it expires; 0 or less deletes the key.
-    pub ttl_s: i64,
+    /// How long it lives; none at all deletes the key.
+    pub ttl: Ttl,
 }
 
 impl Method for Put {
@@ -135,20 +136,21 @@ impl Method for Put {
         &["boolean", "string", "string", "int"],
         &["boolean", "base64", "base64", "int"],
         &["boolean", "string", "base64", "int"],
+        &["boolean", "string", "string", "double"],
     ];
     const REPEATABLE: bool = true;
     type Answer = Done;
 
     fn into_params(self) -> Vec<Value> {
-        vec![self.dialect.write_key(&self.key), from_stored(self.value), from_i64(self.ttl_s)]
+        vec![self.dialect.write_key(&self.key), from_stored(self.value), from_ttl(self.ttl)]
     }
 
     fn from_params(mut params: Params) -> Result<Self, WrongType> {
         let (key, dialect) = params.take("key", to_key_and_dialect)?;
         let value = params.take("value", to_stored)?;
-        let ttl_s = params.take("ttl", to_i64)?;
+        let ttl = params.take("ttl", to_ttl)?;
         params.finish()?;
-        Ok(Self { key, dialect, value, ttl_s })
+        Ok(Self { key, dialect, value, ttl })
     }
 }
 

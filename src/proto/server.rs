@@ -2,10 +2,12 @@
 //! and replacing a value only if nobody else has.
 
 use crate::proto::classic::{Dialect, to_key_and_dialect};
-use crate::proto::values::{Done, from_i64, from_stored, to_i64, to_server_url, to_stored, to_u64};
+use crate::proto::values::{
+    Done, from_i64, from_stored, from_ttl, to_server_url, to_stored, to_ttl, to_u64,
+};
 use crate::rpc::method::{WrongType, type_name};
 use crate::rpc::{Answer, Method, Params, Value};
-use crate::types::{Key, ServerUrl, StoredValue};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 /// `cluster.join(server, held)`: a chunk server of ours announces itself with what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +91,8 @@ pub struct Replace {
     pub expected: Option<StoredValue>,
     /// The new value.
     pub value: StoredValue,
-    /// Seconds until it expires; 0 or less deletes the key.
-    pub ttl_s: i64,
+    /// How long it lives; none at all deletes the key.
+    pub ttl: Ttl,
 }
 
 impl Method for Replace {
@@ -111,7 +113,7 @@ impl Method for Replace {
             self.dialect.write_key(&self.key),
             Value::Array(self.expected.into_iter().map(from_stored).collect()),
             from_stored(self.value),
-            from_i64(self.ttl_s),
+            from_ttl(self.ttl),
         ]
     }
 
@@ -119,9 +121,9 @@ impl Method for Replace {
         let (key, dialect) = params.take("key", to_key_and_dialect)?;
         let expected = params.take("expected", to_optional)?;
         let value = params.take("value", to_stored)?;
-        let ttl_s = params.take("ttl", to_i64)?;
+        let ttl = params.take("ttl", to_ttl)?;
         params.finish()?;
-        Ok(Self { key, dialect, expected, value, ttl_s })
+        Ok(Self { key, dialect, expected, value, ttl })
     }
 }
 

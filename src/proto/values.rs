@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::rpc::method::{WrongType, type_name};
 use crate::rpc::wire::{Decoder, Form};
 use crate::rpc::{Answer, Value};
-use crate::types::{Key, ServerUrl, StoredValue, ValueKind};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
 
 fn expected(what: &str, value: &Value) -> WrongType {
     WrongType::new(format!("expected {what}, got {}", type_name(value)))
@@ -71,12 +71,51 @@ pub fn from_i64(number: i64) -> Value {
     i32::try_from(number).map_or(Value::Long(number), Value::Integer)
 }
 
-/// A key.
+/// A time to live: seconds, whole or not, or what a Python program takes for a number of them.
 ///
 /// # Errors
-/// For values that are not bytes, and keys over the limit.
+/// As [`to_i64`], and for a double that is no number.
+pub fn to_ttl(value: Value) -> Result<Ttl, WrongType> {
+    match value {
+        Value::Double(seconds) => {
+            Ttl::from_fraction(seconds).ok_or_else(|| WrongType::new("not a number of seconds"))
+        }
+        Value::Boolean(one) => Ok(Ttl::from_s(one.into())),
+        other => to_i64(other).map(Ttl::from_s),
+    }
+}
+
+/// A time to live as an int if that says it all: no original of Python 2 takes more than 32 bits.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "100 years are 42 bits of milliseconds")]
+pub fn from_ttl(ttl: Ttl) -> Value {
+    let ms = ttl.as_ms();
+    if ms.is_multiple_of(1000) {
+        return from_i64(i64::try_from(ms / 1000).unwrap_or(i64::MAX));
+    }
+    Value::Double(ms as f64 / 1000.0)
+}
+
+/// A key. As to a dict of Python, a number is a key of its own, which has no text, and the same
+/// whichever type it came in.
+///
+/// # Errors
+/// For values that a dict of Python does not take for keys, and keys over the limit.
 pub fn to_key(value: Value) -> Result<Key, WrongType> {
-    Key::new(to_bytes(value)?).map_err(|error| WrongType::new(error.to_string()))
+    match value {
+        Value::Integer(number) => Ok(Key::of_number(&number.to_string())),
+        Value::Long(number) => Ok(Key::of_number(&number.to_string())),
+        Value::Boolean(one) => Ok(Key::of_number(&i32::from(one).to_string())),
+        // A float that is whole is written without a fraction here, as an int is.
+        Value::Double(number) if number.is_finite() => {
+            Ok(Key::of_number(&(number + 0.0).to_string()))
+        }
+        Value::Nil => Ok(Key::of_number("None")),
+        Value::String(_) | Value::Base64(_) => {
+            Key::new(to_bytes(value)?).map_err(|error| WrongType::new(error.to_string()))
+        }
+        other => Err(expected("string, base64 or a number", &other)),
+    }
 }
 
 /// The URL of a chunk server.
@@ -144,8 +183,9 @@ impl Answer for Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_i64, from_stored, to_i64, to_stored, to_u64};
+    use super::{from_i64, from_stored, from_ttl, to_i64, to_key, to_stored, to_ttl, to_u64};
     use crate::rpc::Value;
+    use crate::types::{Key, Ttl};
 
     #[test]
     fn numbers_of_64_bits_pass_in_every_form() {
@@ -156,6 +196,32 @@ mod tests {
         assert!(to_u64(Value::Integer(-1)).is_err());
         assert!(to_i64(Value::String("9223372036854775808".into())).is_err());
         assert!(to_i64(Value::Double(1.0)).is_err());
+    }
+
+    #[test]
+    fn a_number_is_one_key_in_all_its_types() {
+        let seven = [Value::Integer(7), Value::Long(7), Value::Double(7.0)];
+        let keys: Vec<Key> = seven.into_iter().map(|value| to_key(value).unwrap()).collect();
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        assert_eq!(keys[0].as_number(), Some("7"));
+        assert_eq!(to_key(Value::Boolean(true)), to_key(Value::Integer(1)));
+        assert_eq!(to_key(Value::Double(-0.0)), to_key(Value::Integer(0)));
+        let text = to_key(Value::String("7".into())).unwrap();
+        assert!(text != keys[0] && text.as_number().is_none());
+        assert_ne!(to_key(Value::Double(0.5)).unwrap(), to_key(Value::Integer(0)).unwrap());
+        for none in [Value::Array(vec![]), Value::Struct([].into()), Value::Double(f64::NAN)] {
+            assert!(to_key(none).is_err());
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_is_any_number_of_seconds() {
+        for ttl in [Ttl::ZERO, Ttl::from_s(10_000), Ttl::from_fraction(1.5).unwrap()] {
+            assert_eq!(to_ttl(from_ttl(ttl)).unwrap(), ttl);
+        }
+        assert_eq!(from_ttl(Ttl::from_s(7)), Value::Integer(7));
+        assert_eq!(to_ttl(Value::Boolean(true)).unwrap(), Ttl::from_s(1));
+        assert!(to_ttl(Value::String("ten".into())).is_err() && to_ttl(Value::Nil).is_err());
     }
 
     #[test]

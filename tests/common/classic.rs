@@ -8,7 +8,7 @@ use htfs::proto::form::{
     Form, Layout, read_attributes, unwrap_pickle, wrap_pickle, write_attributes,
 };
 use htfs::rpc::CallError;
-use htfs::types::{Key, ServerUrl, StoredValue, ValueKind};
+use htfs::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
 
 use super::rpc::Rpc;
 
@@ -49,7 +49,8 @@ impl Classic {
     }
 
     fn put_at(&self, url: &str, path: &str, value: StoredValue, ttl_s: i64) -> Called<()> {
-        let call = Put { key: Self::key(path), dialect: self.form.dialect, value, ttl_s };
+        let (key, dialect, ttl) = (Self::key(path), self.form.dialect, Ttl::from_s(ttl_s));
+        let call = Put { key, dialect, value, ttl };
         self.rpc.call(url, call).map(|_| ())
     }
 

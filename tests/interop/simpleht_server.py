@@ -27,7 +27,7 @@ SWEEP_PERIOD = 300
 
 
 def to_key(key):
-    """The bytes of a key, however it was sent."""
+    """The bytes of a key, however it was sent; a number is what it is."""
     return key.data if isinstance(key, xmlrpc_client.Binary) else to_bytes(key, "utf-8")
 
 
@@ -89,7 +89,7 @@ class SimpleHT(object):
 
     def print_content(self):
         """Prints the table."""
-        for key, (value, expiry) in sorted(self.entries.items()):
+        for key, (value, expiry) in sorted(self.entries.items(), key=repr):
             print(repr(key), repr(value), int(expiry - time.time()))
         sys.stdout.flush()
         return True

@@ -10,10 +10,10 @@ use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::limits::INLINE_VALUE_MAX;
 use crate::store::DataDir;
-use crate::types::{Key, StoredValue, ValueKind};
+use crate::types::{Key, StoredValue, Ttl, ValueKind};
 
 const NOW: Timestamp = Timestamp(1_000_000);
-const DAY_S: i64 = 86_400;
+const DAY: Ttl = Ttl::from_s(86_400);
 
 fn key(name: &str) -> Key {
     Key::new(name.to_owned()).unwrap()
@@ -46,7 +46,7 @@ fn values_of_every_size_come_back_also_after_a_restart() {
     {
         let (contents, _dir) = open(dir.path());
         for size in sizes {
-            contents.put(&key(&size.to_string()), value(7, size), DAY_S, NOW).unwrap();
+            contents.put(&key(&size.to_string()), value(7, size), DAY, NOW).unwrap();
         }
     }
     let (contents, dir) = open(dir.path());
@@ -62,11 +62,11 @@ fn values_of_every_size_come_back_also_after_a_restart() {
 fn replaced_deleted_and_expired_files_go_with_the_next_sync() {
     let dir = tempfile::tempdir().unwrap();
     let (contents, dir) = open(dir.path());
-    contents.put(&key("replaced"), value(1, LARGE), DAY_S, NOW).unwrap();
-    contents.put(&key("replaced"), value(2, LARGE), DAY_S, NOW).unwrap();
-    contents.put(&key("deleted"), value(1, LARGE), DAY_S, NOW).unwrap();
-    contents.put(&key("deleted"), value(1, LARGE), 0, NOW).unwrap();
-    contents.put(&key("expired"), value(1, LARGE), 1, NOW).unwrap();
+    contents.put(&key("replaced"), value(1, LARGE), DAY, NOW).unwrap();
+    contents.put(&key("replaced"), value(2, LARGE), DAY, NOW).unwrap();
+    contents.put(&key("deleted"), value(1, LARGE), DAY, NOW).unwrap();
+    contents.put(&key("deleted"), value(1, LARGE), Ttl::ZERO, NOW).unwrap();
+    contents.put(&key("expired"), value(1, LARGE), Ttl::from_s(1), NOW).unwrap();
     while contents.sweep(NOW.plus_seconds(1)).unwrap() {}
     assert_eq!(file_count(&dir), 4, "until the log is on the disk, the old files stay");
     contents.sync().unwrap();
@@ -80,7 +80,7 @@ fn expired_values_go_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (contents, _dir) = open(dir.path());
-        contents.put(&key("k"), value(1, 10), 1, Timestamp(0)).unwrap();
+        contents.put(&key("k"), value(1, 10), Ttl::from_s(1), Timestamp(0)).unwrap();
         assert_eq!(contents.counts().unwrap().entries, 1);
     }
     let (contents, _dir) = open(dir.path());
@@ -91,15 +91,15 @@ fn expired_values_go_at_the_start() {
 fn damage_is_an_error_for_its_key_only() {
     let dir = tempfile::tempdir().unwrap();
     let (contents, dir) = open(dir.path());
-    contents.put(&key("damaged"), value(1, LARGE), DAY_S, NOW).unwrap();
+    contents.put(&key("damaged"), value(1, LARGE), DAY, NOW).unwrap();
     let path = std::fs::read_dir(dir.values().unwrap()).unwrap().next().unwrap().unwrap().path();
     std::fs::write(path, vec![2; LARGE]).unwrap();
-    contents.put(&key("good"), value(3, LARGE), DAY_S, NOW).unwrap();
+    contents.put(&key("good"), value(3, LARGE), DAY, NOW).unwrap();
     let error = contents.get(&key("damaged"), NOW).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("damaged"), "{error}");
     assert_eq!(get(&contents, "good"), Some(value(3, LARGE)));
-    contents.put(&key("damaged"), value(4, LARGE), DAY_S, NOW).unwrap();
+    contents.put(&key("damaged"), value(4, LARGE), DAY, NOW).unwrap();
     assert_eq!(get(&contents, "damaged"), Some(value(4, LARGE)));
 }
 
@@ -108,15 +108,15 @@ fn replace_compares_value_and_type() {
     let dir = tempfile::tempdir().unwrap();
     let (contents, dir) = open(dir.path());
     let text = StoredValue { kind: ValueKind::String, ..value(1, LARGE) };
-    let replace = |expected: Option<&StoredValue>, new: StoredValue, ttl_s| {
-        contents.replace(&key("k"), expected, (new, ttl_s), NOW).unwrap()
+    let replace = |expected: Option<&StoredValue>, new: StoredValue, ttl| {
+        contents.replace(&key("k"), expected, (new, ttl), NOW).unwrap()
     };
-    assert!(!replace(Some(&value(1, 1)), value(2, LARGE), DAY_S));
-    assert!(replace(None, value(1, LARGE), DAY_S));
-    assert!(!replace(None, value(2, LARGE), DAY_S));
-    assert!(!replace(Some(&text), value(2, LARGE), DAY_S));
-    assert!(replace(Some(&value(1, LARGE)), value(2, 1), DAY_S));
-    assert!(replace(Some(&value(2, 1)), value(0, 0), 0));
+    assert!(!replace(Some(&value(1, 1)), value(2, LARGE), DAY));
+    assert!(replace(None, value(1, LARGE), DAY));
+    assert!(!replace(None, value(2, LARGE), DAY));
+    assert!(!replace(Some(&text), value(2, LARGE), DAY));
+    assert!(replace(Some(&value(1, LARGE)), value(2, 1), DAY));
+    assert!(replace(Some(&value(2, 1)), value(0, 0), Ttl::ZERO));
     assert_eq!(get(&contents, "k"), None);
     contents.sync().unwrap();
     assert_eq!(file_count(&dir), 0, "no file of a refused value stays");
@@ -133,7 +133,7 @@ fn of_those_who_replace_at_once_none_is_lost() {
         let mut bytes = old.as_ref().map_or_else(|| vec![b'.'; LARGE - 40], |v| v.bytes.to_vec());
         bytes.push(letter);
         let new = StoredValue { kind: ValueKind::Base64, bytes: bytes.into() };
-        if contents.replace(&key("k"), old.as_ref(), (new, DAY_S), NOW).unwrap() {
+        if contents.replace(&key("k"), old.as_ref(), (new, DAY), NOW).unwrap() {
             return;
         }
     };
@@ -154,12 +154,12 @@ fn of_those_who_replace_at_once_none_is_lost() {
 fn a_dump_brings_everything_back() {
     let dir = tempfile::tempdir().unwrap();
     let (contents, dir) = open(dir.path());
-    contents.put(&key("small"), value(1, 10), DAY_S, NOW).unwrap();
-    contents.put(&key("large"), value(2, LARGE), DAY_S, NOW).unwrap();
+    contents.put(&key("small"), value(1, 10), DAY, NOW).unwrap();
+    contents.put(&key("large"), value(2, LARGE), DAY, NOW).unwrap();
     let path = dir.dump("d").unwrap();
     contents.write_dump(&path).unwrap();
-    contents.put(&key("large"), value(3, LARGE), DAY_S, NOW).unwrap();
-    contents.put(&key("late"), value(4, LARGE), DAY_S, NOW).unwrap();
+    contents.put(&key("large"), value(3, LARGE), DAY, NOW).unwrap();
+    contents.put(&key("late"), value(4, LARGE), DAY, NOW).unwrap();
 
     let missing = contents.load(&dir.dump("missing").unwrap()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);

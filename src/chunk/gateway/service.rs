@@ -59,13 +59,12 @@ impl Gateway {
     /// The list of a directory in the tree is nobody's to replace: names come and go with what they
     /// stand for. To whoever wants to, it is done.
     async fn replace(&self, call: Replace) -> Result<Replaced> {
-        let Replace { key, dialect, expected, value, ttl_s } = call;
+        let Replace { key, dialect, expected, value, ttl } = call;
         let found = self.resolve(&key, dialect).await?;
         if found.is_some_and(|found| found.attr.kind == FileKind::Directory) {
             return Ok(Replaced(true));
         }
-        let replace =
-            || self.contents.replace(&key, expected.as_ref(), (value, ttl_s), clock::now());
+        let replace = || self.contents.replace(&key, expected.as_ref(), (value, ttl), clock::now());
         block_in_place(replace).map(Replaced)
     }
 

@@ -10,7 +10,7 @@ use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry};
-use crate::types::{Key, ServerUrl, StoredValue};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 pub(crate) const MASTER: &str = "https://master:1";
 
@@ -32,7 +32,7 @@ struct Shared {
 }
 
 type Sizes = Arc<Mutex<BTreeMap<ServerUrl, i64>>>;
-type Entries = BTreeMap<Key, (StoredValue, i64)>;
+type Entries = BTreeMap<Key, (StoredValue, Ttl)>;
 type Table = Arc<Mutex<Entries>>;
 
 impl Cluster {
@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     /// What a server has under a path, with its ttl.
-    pub(crate) fn value(&self, url: &str, path: &str) -> Option<(StoredValue, i64)> {
+    pub(crate) fn value(&self, url: &str, path: &str) -> Option<(StoredValue, Ttl)> {
         let key = Key::new(path.as_bytes().to_vec()).unwrap();
         self.shared.tables[url].lock().unwrap().get(&key).cloned()
     }
@@ -105,7 +105,7 @@ impl Cluster {
         let key = Key::new(path.as_bytes().to_vec()).unwrap();
         let mut table = self.shared.tables[url].lock().unwrap();
         match value {
-            Some(value) => table.insert(key, (value, 1000)),
+            Some(value) => table.insert(key, (value, Ttl::from_s(1000))),
             None => table.remove(&key),
         };
     }
@@ -149,11 +149,11 @@ fn table(table: &Table, is_ours: bool) -> Registry {
     let entries = table.clone();
     registry.add(move |call: Get, _| {
         let found = entries.lock().unwrap().get(&call.key).cloned();
-        async move { Ok(found.map(|(value, ttl)| Entry { value, ttl_s: ttl.unsigned_abs() })) }
+        async move { Ok(found.map(|(value, ttl)| Entry { value, ttl_s: ttl.as_ms() / 1000 })) }
     });
     let entries = table.clone();
     registry.add(move |call: Put, _| {
-        put(&mut entries.lock().unwrap(), call.key, call.value, call.ttl_s);
+        put(&mut entries.lock().unwrap(), call.key, call.value, call.ttl);
         async { Ok(Done) }
     });
     if is_ours {
@@ -163,7 +163,7 @@ fn table(table: &Table, is_ours: bool) -> Registry {
             let found = entries.get(&call.key).map(|(value, _)| value);
             let matches = found == call.expected.as_ref();
             if matches {
-                put(&mut entries, call.key, call.value, call.ttl_s);
+                put(&mut entries, call.key, call.value, call.ttl);
             }
             async move { Ok(Replaced(matches)) }
         });
@@ -172,11 +172,11 @@ fn table(table: &Table, is_ours: bool) -> Registry {
     registry
 }
 
-fn put(table: &mut Entries, key: Key, value: StoredValue, ttl_s: i64) {
-    if ttl_s > 0 {
-        table.insert(key, (value, ttl_s))
-    } else {
+fn put(table: &mut Entries, key: Key, value: StoredValue, ttl: Ttl) {
+    if ttl.is_zero() {
         table.remove(&key)
+    } else {
+        table.insert(key, (value, ttl))
     };
 }
 

@@ -17,7 +17,7 @@ use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::{CallError, Fault, Method};
-use crate::types::{ServerUrl, StoredValue, ValueKind};
+use crate::types::{ServerUrl, StoredValue, Ttl, ValueKind};
 
 /// Time to live of directories, and of files that do not expire: 68 years, in seconds. A Python 2
 /// server takes no larger number.
@@ -181,7 +181,7 @@ impl<C: Calls> HtProxy<C> {
             dialect: self.dialect,
             expected,
             value: value.clone(),
-            ttl_s: FOREVER_S,
+            ttl: Ttl::from_s(FOREVER_S),
         };
         match self.try_call(server.as_str(), replace).await? {
             Some(Replaced(replaced)) => Ok(replaced),
@@ -216,7 +216,8 @@ impl<C: Calls> HtProxy<C> {
         ttl_s: i64,
     ) -> Result<()> {
         let key = path.key().clone();
-        let Done = self.call(url, Put { key, dialect: self.dialect, value, ttl_s }).await?;
+        let ttl = Ttl::from_s(ttl_s);
+        let Done = self.call(url, Put { key, dialect: self.dialect, value, ttl }).await?;
         Ok(())
     }
 

@@ -9,10 +9,13 @@
 //!
 //! # What is in the plain table all the same
 //!
-//! A value that is no dict of attributes; a dict under a path whose directory is not there; and the
-//! dict of a new file whose contents no server has, or whose server cannot be reached. Clients get
-//! back what they put, as ever, and the last kind comes into the tree as soon as its server answers.
-//! Where the tree has a file, it is what is under the path.
+//! A value that is no dict of attributes; a dict that names no chunk server, but has its contents in
+//! it, or none; a dict under a path whose directory is not there; and the dict of a new file whose
+//! contents no server has, or whose server cannot be reached. Clients get back what they put, as
+//! ever, and the last kind comes into the tree as soon as its server answers. Where the tree has a
+//! file, it is what is under the path, unless a client has put a dict with contents there: that one
+//! never meant the file, and finds what it put until it deletes that, or a dict replaces it that
+//! names a server.
 //!
 //! # Orders
 //!
@@ -34,13 +37,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::block_in_place;
 
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::fs::FileSystem;
 use crate::master::service::Master;
 use crate::proto::Packed;
 use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
+use crate::proto::form::{self, Ownership};
 use crate::proto::gateway::{Awaited, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
@@ -100,19 +104,34 @@ impl Gateway {
 
     fn get(&self, call: &Get) -> Result<Option<Entry>> {
         let now = clock::now();
-        if let Some(path) = TreePath::of(&call.key)
-            && let Some(found) = self.look(&path, now)?
-        {
+        if let Some(found) = self.find(&call.key, now)? {
             let ttl_s = found.ttl_s(now);
             return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
         }
         self.master.state().get(&call.key, now)
     }
 
+    /// The file under a key, if there is one and no client has put a value of its own in front of it.
+    fn find(&self, key: &Key, now: Timestamp) -> Result<Option<Found>> {
+        let Some(path) = TreePath::of(key) else { return Ok(None) };
+        if self.own_entry(key, now)?.is_some() {
+            return Ok(None);
+        }
+        self.look(&path, now)
+    }
+
+    /// The dict in the hash table under a key that names no chunk server.
+    fn own_entry(&self, key: &Key, now: Timestamp) -> Result<Option<Entry>> {
+        let entry = self.master.state().get(key, now)?;
+        let is_own = |entry: &Entry| {
+            form::ownership(&entry.value).is_some_and(|whose| whose != Ownership::Shared)
+        };
+        Ok(entry.filter(is_own))
+    }
+
     fn resolve(&self, call: &Resolve) -> Result<Option<Resolved>> {
         let now = clock::now();
-        let Some(path) = TreePath::of(&call.key) else { return Ok(None) };
-        let Some(found) = self.look(&path, now)? else { return Ok(None) };
+        let Some(found) = self.find(&call.key, now)? else { return Ok(None) };
         let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
         let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
         let Found { attr, target, chunks, .. } = found;
@@ -140,7 +159,7 @@ impl Gateway {
     fn change_size(&self, call: &ChangeSize, caller: &Caller) -> Result<()> {
         let now = clock::now();
         let ChangeSize { key, server, size, .. } = call;
-        let found = TreePath::of(key).map(|path| self.look(&path, now)).transpose()?.flatten();
+        let found = self.find(key, now)?;
         let mut state = self.master.state();
         match found {
             Some(found) => {

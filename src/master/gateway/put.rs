@@ -17,6 +17,7 @@ use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
 use crate::proto::classic::Put;
+use crate::proto::form::{self, Ownership};
 use crate::proto::values::Done;
 use crate::types::{Credentials, FileKind, Ino, TreePath};
 
@@ -24,10 +25,12 @@ impl Gateway {
     pub(super) async fn put(self: Arc<Self>, call: Put) -> Result<Done> {
         let Some(path) = TreePath::of(&call.key) else { return self.put_plain(call) };
         self.overtake_pending(&call.key);
-        let ttl_s = match u64::try_from(call.ttl_s) {
-            Ok(ttl_s) if ttl_s > 0 => ttl_s.min(limits::TTL_MAX_S),
-            _ => return block_in_place(|| self.delete(&path, &call)).map(|()| Done),
-        };
+        if call.ttl.is_zero() {
+            return block_in_place(|| self.delete(&path, &call)).map(|()| Done);
+        }
+        if self.is_own(&call)? {
+            return self.put_plain(call);
+        }
         let Some(dict) = Dict::read(&call.value) else {
             if block_in_place(|| self.look(&path, clock::now()))?.is_some() {
                 let message =
@@ -36,7 +39,7 @@ impl Gateway {
             }
             return self.put_plain(call);
         };
-        if self.put_dict(&path, &dict, &call, (ttl_s, None)).await? {
+        if self.put_dict(&path, &dict, &call, None).await? {
             return Ok(Done);
         }
         // Whoever put it finds it again, and the tree gets it as soon as that can be.
@@ -46,9 +49,21 @@ impl Gateway {
         Ok(done)
     }
 
+    /// Whether a value is a matter between the hash table and its clients: a dict with its contents
+    /// in it, or with none at all where there is no file whose attributes it could change.
+    fn is_own(&self, call: &Put) -> Result<bool> {
+        match form::ownership(&call.value) {
+            Some(Ownership::Own) => Ok(true),
+            Some(Ownership::Unsaid) => {
+                Ok(block_in_place(|| self.find(&call.key, clock::now()))?.is_none())
+            }
+            Some(Ownership::Shared) | None => Ok(false),
+        }
+    }
+
     fn put_plain(&self, call: Put) -> Result<Done> {
-        let Put { key, value, ttl_s, .. } = call;
-        let put = || self.master.state().put(&key, value, ttl_s, clock::now());
+        let Put { key, value, ttl, .. } = call;
+        let put = || self.master.state().put(&key, value, ttl, clock::now());
         block_in_place(put).map(|()| Done)
     }
 
@@ -60,7 +75,7 @@ impl Gateway {
         path: &TreePath,
         dict: &Dict,
         call: &Put,
-        (ttl_s, promotion): (u64, Option<&Promotion>),
+        promotion: Option<&Promotion>,
     ) -> Result<bool> {
         check_kind(dict.kind)?;
         for _ in 0..limits::STALE_ATTEMPTS_MAX {
@@ -70,16 +85,16 @@ impl Gateway {
                 Place::Nowhere => return Ok(false),
                 _ => self.contents(&call.key, &place, dict).await?,
             };
-            let commit =
-                Commit { path, place: &place, dict, contents: &contents, ttl_s, promotion };
+            let (place, contents) = (&place, &contents);
+            let commit = Commit { path, place, dict, contents, ttl: call.ttl, promotion };
             let committed = block_in_place(|| self.commit(&commit, call.dialect, &call.key));
             if !matches!(committed, Ok(Committed::Done)) {
-                block_in_place(|| self.drop_taken(&contents, dict));
+                block_in_place(|| self.drop_taken(contents, dict));
             }
             match committed? {
                 Committed::Done => {
                     block_in_place(|| self.forget_plain(&call.key));
-                    self.discard_staged(&call.key, dict, &contents).await;
+                    self.discard_staged(&call.key, dict, contents).await;
                     return Ok(true);
                 }
                 Committed::Kept => return Ok(false),
@@ -103,6 +118,10 @@ impl Gateway {
 
     /// Takes the name away. The root only seems to go: the tree is never deleted.
     fn delete(&self, path: &TreePath, call: &Put) -> Result<()> {
+        if self.own_entry(&call.key, clock::now())?.is_some() {
+            // What is under the path in the tree, its client has never seen.
+            return self.master.state().forget(&call.key);
+        }
         self.files.transact(Origin::NOBODY, |txn, time| {
             let Some((parents, name)) = path.split() else {
                 let mut note = notes::load(txn, Ino::ROOT)?.unwrap_or_default();

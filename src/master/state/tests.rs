@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
 use crate::store::DataDir;
-use crate::types::{Key, ServerUrl, StoredValue, ValueKind};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const DAY_S: i64 = 86_400;
@@ -46,7 +46,7 @@ fn size_of(state: &State, server: &ServerUrl) -> u64 {
 /// What a client does to write a file.
 fn write_file(state: &mut State, name: &str, server: &ServerUrl, size: u64, ttl_s: i64) {
     state.change_size(&key(name), server, size, &Weak::new(), NOW).unwrap();
-    state.put(&key(name), dict(size), ttl_s, NOW).unwrap();
+    state.put(&key(name), dict(size), Ttl::from_s(ttl_s), NOW).unwrap();
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn values_live_as_long_as_they_should() {
     let dir = tempfile::tempdir().unwrap();
     let (mut state, _dir) = open(dir.path());
     let key = key("k");
-    state.put(&key, text("v"), 10, NOW).unwrap();
+    state.put(&key, text("v"), Ttl::from_s(10), NOW).unwrap();
     let entry = state.get(&key, Timestamp(NOW.0 + 1500)).unwrap().unwrap();
     assert_eq!((entry.value, entry.ttl_s), (text("v"), 8));
     assert!(state.get(&key, Timestamp(NOW.0 + 9_999)).unwrap().is_some());
@@ -62,11 +62,11 @@ fn values_live_as_long_as_they_should() {
     assert_eq!(state.counts().unwrap().entries, 0, "an expired entry is dropped when touched");
 
     for ttl_s in [0, -1, i64::MIN] {
-        state.put(&key, text("v"), DAY_S, NOW).unwrap();
-        state.put(&key, text("w"), ttl_s, NOW).unwrap();
+        state.put(&key, text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+        state.put(&key, text("w"), Ttl::from_s(ttl_s), NOW).unwrap();
         assert!(state.get(&key, NOW).unwrap().is_none());
     }
-    state.put(&key, text("v"), i64::MAX, NOW).unwrap();
+    state.put(&key, text("v"), Ttl::from_s(i64::MAX), NOW).unwrap();
     assert_eq!(state.get(&key, NOW).unwrap().unwrap().ttl_s, limits::TTL_MAX_S);
 }
 
@@ -79,7 +79,7 @@ fn a_server_grows_by_the_difference_and_gets_back_what_goes() {
     write_file(&mut state, "/b", &url(0), 30, 10);
     write_file(&mut state, "/a", &url(0), 40, DAY_S);
     assert_eq!(size_of(&state, &url(0)), 70);
-    state.put(&key("/a"), text(""), 0, NOW).unwrap();
+    state.put(&key("/a"), text(""), Ttl::ZERO, NOW).unwrap();
     assert_eq!(size_of(&state, &url(0)), 30);
     let later = NOW.plus_seconds(10);
     state.sweep(later).unwrap();
@@ -124,7 +124,7 @@ fn sizes_and_entries_survive_a_restart() {
     state.register(&url(0), 0).unwrap();
     assert_eq!(size_of(&state, &url(0)), 87, "a known server keeps its size");
     assert!(state.get(&key("/f7"), NOW).unwrap().is_some());
-    state.put(&key("/f7"), text(""), 0, NOW).unwrap();
+    state.put(&key("/f7"), text(""), Ttl::ZERO, NOW).unwrap();
     assert_eq!(size_of(&state, &url(0)), 77);
 }
 
@@ -134,11 +134,11 @@ fn a_dump_brings_everything_back() {
     let (mut state, data) = open(dir.path());
     state.register(&url(0), 0).unwrap();
     write_file(&mut state, "/a", &url(0), 100, DAY_S);
-    state.put(&key("plain"), text("v"), DAY_S, NOW).unwrap();
+    state.put(&key("plain"), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
     let path = data.dump("d").unwrap();
     write_dump(&state.snapshot().unwrap(), &path).unwrap();
 
-    state.put(&key("/a"), text(""), 0, NOW).unwrap();
+    state.put(&key("/a"), text(""), Ttl::ZERO, NOW).unwrap();
     write_file(&mut state, "/late", &url(0), 5, DAY_S);
     assert_eq!(state.load(&data.dump("missing").unwrap()).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(size_of(&state, &url(0)), 5, "nothing has changed");
@@ -148,7 +148,7 @@ fn a_dump_brings_everything_back() {
     assert_eq!(state.get(&key("/a"), NOW).unwrap().unwrap().value, dict(100));
     assert!(state.get(&key("/late"), NOW).unwrap().is_none());
     assert_eq!(size_of(&state, &url(0)), 100);
-    state.put(&key("/a"), text(""), 0, NOW).unwrap();
+    state.put(&key("/a"), text(""), Ttl::ZERO, NOW).unwrap();
     assert_eq!(size_of(&state, &url(0)), 0);
 }
 
@@ -193,8 +193,8 @@ proptest! {
                     let caller = Arc::downgrade(&caller);
                     state.change_size(&name(k), &url(s), n, &caller, now).unwrap();
                 }
-                Edit::Put(k, n, ttl) => state.put(&name(k), dict(n), ttl, now).unwrap(),
-                Edit::Delete(k) => state.put(&name(k), text(""), 0, now).unwrap(),
+                Edit::Put(k, n, ttl) => state.put(&name(k), dict(n), Ttl::from_s(ttl), now).unwrap(),
+                Edit::Delete(k) => state.put(&name(k), text(""), Ttl::ZERO, now).unwrap(),
                 Edit::Wait(seconds) => now = now.plus_seconds(seconds),
                 Edit::Sweep => while state.sweep(now).unwrap() {},
             }

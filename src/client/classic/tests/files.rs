@@ -6,7 +6,7 @@ use super::{Mount, TTL_S, WHO, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
 use crate::client::vfs::{Node, OpenFlags, Vfs};
 use crate::error::ErrorKind;
-use crate::types::{FileKind, FileTime, Ino, Name, SetAttr, SetTime, XattrMode};
+use crate::types::{FileKind, FileTime, Ino, Name, SetAttr, SetTime, Ttl, XattrMode};
 
 #[tokio::test]
 async fn files_are_seen_by_every_mount() {
@@ -23,8 +23,8 @@ async fn files_are_seen_by_every_mount() {
         assert_eq!(one.read("/hello").await.unwrap(), "bye");
         assert_eq!(kind_of(one.stat("/other").await), ErrorKind::NotFound);
         assert_eq!(cluster.size(1) + cluster.size(2), 3);
-        let (_, ttl_s) = cluster.value(MASTER, "/hello").unwrap();
-        assert_eq!(ttl_s, i64::try_from(TTL_S).unwrap());
+        let (_, ttl) = cluster.value(MASTER, "/hello").unwrap();
+        assert_eq!(ttl, Ttl::from_s(TTL_S.try_into().unwrap()));
     }
 }
 
