@@ -32,9 +32,9 @@ use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
-use crate::proto::form::{self, Form, wrap_pickle};
+use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Resolve, Resolved};
-use crate::rpc::{CallError, Fault, Method, RpcClient};
+use crate::rpc::{CallError, Fault, Method, Program, RpcClient};
 use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
 
 pub use forsaken::forget_forsaken;
@@ -80,7 +80,7 @@ impl Gateway {
     }
 
     /// What is under a key: of the tree if it is a path there, else of the hash table.
-    async fn get(&self, call: &Get) -> Result<Option<Entry>> {
+    async fn get(&self, call: &Get, program: Program) -> Result<Option<Entry>> {
         let staged = block_in_place(|| self.contents.get(&call.key, clock::now()));
         if let Ok(Some(entry)) = &staged
             && is_whole_file(&call.key, &entry.value)
@@ -88,19 +88,19 @@ impl Gateway {
             return staged;
         }
         match self.resolve(&call.key, call.dialect).await {
-            Ok(Some(found)) => self.entry(call, found).await.map(Some),
+            Ok(Some(found)) => self.entry(call, program, found).await.map(Some),
             Ok(None) => staged,
             // Without the master nobody knows better than this server.
             Err(error) => staged?.map_or(Err(error), |staged| Ok(Some(staged))),
         }
     }
 
-    async fn entry(&self, call: &Get, found: Resolved) -> Result<Entry> {
+    async fn entry(&self, call: &Get, program: Program, found: Resolved) -> Result<Entry> {
         let (dialect, ttl_s) = (call.dialect, found.ttl_s);
         let form = Form { dialect, layout: found.layout };
         let value = match found.attr.kind {
             FileKind::Regular => form.write(self.file(call, found).await?),
-            FileKind::Directory => wrap_pickle(dialect, &self.list(&call.key, &found.attr).await?),
+            FileKind::Directory => self.list(call, program, &found.attr).await?,
             _ => form.write(found.target),
         };
         Ok(Entry { value, ttl_s })

@@ -5,6 +5,8 @@
 //!   [`dict`] its dict of attributes.
 //! * [`put`] decides what a `put` means; [`take`] brings staged contents under a fresh native key,
 //!   and [`commit`] makes them, and the attributes, the file's in one transaction.
+//! * [`listing`] is about the lists of directories, and [`lists`] what is remembered of them for a
+//!   few seconds.
 //! * [`expire`] removes what has expired; [`pending`] tries again what could not come into the tree.
 //!
 //! # What is in the plain table all the same
@@ -27,13 +29,15 @@
 mod commit;
 mod dict;
 mod expire;
+mod listing;
+mod lists;
 mod look;
 pub mod notes;
 mod pending;
 mod put;
 mod take;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::block_in_place;
 
@@ -45,11 +49,12 @@ use crate::master::service::Master;
 use crate::proto::Packed;
 use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::form::{self, Ownership};
-use crate::proto::gateway::{Awaited, Resolve, Resolved};
+use crate::proto::gateway::{Awaited, ListNames, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
 use crate::types::{FileKind, Key, TreePath};
 
+use lists::Lists;
 use look::Found;
 use pending::Pending;
 
@@ -61,6 +66,7 @@ pub struct Gateway {
     files: Arc<FileSystem>,
     client: RpcClient,
     pending: Mutex<Pending>,
+    lists: Mutex<Lists>,
 }
 
 impl Gateway {
@@ -68,7 +74,8 @@ impl Gateway {
     #[must_use]
     pub fn new(master: &Arc<Master>, files: &Arc<FileSystem>, client: RpcClient) -> Arc<Self> {
         let (master, files) = (Arc::clone(master), Arc::clone(files));
-        Arc::new(Self { master, files, client, pending: Mutex::default() })
+        let (pending, lists) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { master, files, client, pending, lists })
     }
 
     /// Offers the methods, in the place of those of the plain table alone.
@@ -79,7 +86,7 @@ impl Gateway {
             async { entry }
         });
         let own = Arc::clone(self);
-        registry.add(move |call: Put, _| Arc::clone(&own).put(call));
+        registry.add(move |call: Put, caller| Arc::clone(&own).put(call, caller));
         let own = Arc::clone(self);
         registry.add(move |call: ChangeSize, caller| {
             let done = block_in_place(|| own.change_size(&call, &caller));
@@ -94,6 +101,11 @@ impl Gateway {
         registry.add(move |call: Resolve, _| {
             let found = block_in_place(|| own.resolve(&call));
             async { found.map(Packed) }
+        });
+        let own = Arc::clone(self);
+        registry.add(move |call: ListNames, _| {
+            let page = block_in_place(|| own.list_names(&call));
+            async { page.map(Packed) }
         });
         let own = Arc::clone(self);
         registry.add(move |call: Awaited, _| {
@@ -169,6 +181,11 @@ impl Gateway {
             }
             None => state.change_size(key, server, *size, &caller.token(), now),
         }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        // Single steps: a panic leaves nothing half-done.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key's entry in the plain table and its charge are of the past.

@@ -16,7 +16,8 @@ use crate::limits;
 use crate::master::namespace::View;
 use crate::proto::classic::Put;
 use crate::proto::form;
-use crate::types::{Key, StoredValue, TreePath, Ttl};
+use crate::rpc::Caller;
+use crate::types::{FileKind, Key, StoredValue, TreePath, Ttl};
 
 /// Paths in the plain table that may come into the tree.
 #[derive(Debug, Default)]
@@ -177,6 +178,9 @@ impl Gateway {
         let ttl = Ttl::from_s(i64::try_from(entry.ttl_s.max(1)).unwrap_or(i64::MAX));
         let put = Put { key: key.clone(), dialect, value: entry.value, ttl };
         let is_done = self.put_dict(&path, &dict, &put, Some(&promotion)).await?;
+        if is_done && dict.kind == FileKind::Directory {
+            self.take_lists(&put, &dict, &Caller::default()).await;
+        }
         Ok(match is_done {
             true => Tried::Over,
             // Whoever overtook it has said what is to be tried next, if anything.
