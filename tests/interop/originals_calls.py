@@ -7,6 +7,7 @@ The options of originals.py choose the form of the calls. The servers must be fr
 """
 
 import argparse
+import os
 import pickle
 import stat
 import sys
@@ -300,8 +301,7 @@ class ChunkValues(unittest.TestCase):
             path = memory.name("/f%d" % number)
             memory.create(path, 0o644)
             memory.write(path, b"of others\n", 0, 0)
-            memory.rename(path, memory.name("/g"))
-        memory.unlink(memory.name("/g"))
+            memory.unlink(path)
         entry = self.chunk.get("/mine")
         self.assertEqual(entry["value"], "as it was")
         self.assertTrue(29900 <= entry["ttl"] <= 30000, entry)
@@ -406,6 +406,67 @@ class SmallOnes(unittest.TestCase):
             self.assertEqual(server.get("nothing"), {})
 
 
+class NativeMount(Calls):
+    """What is done here is seen on a native mount, and the other way round."""
+
+    def setUp(self):
+        if ARGS.native is None:
+            self.skipTest("there is no native mount")
+        Calls.setUp(self)
+        self.is_tree = ARGS.shape == "gfs"
+
+    @staticmethod
+    def there(name):
+        """A path on the native mount."""
+        return os.path.join(ARGS.native, name)
+
+    def assertSoon(self, condition, what):
+        """An event may be on its way for a moment."""
+        deadline = time.time() + 1
+        while not condition():
+            self.assertLess(time.time(), deadline, what)
+            time.sleep(0.01)
+
+    def test_a_deleted_name_is_gone_there_at_once(self):
+        self.memory.create(self.path("x"), 0o644)
+        self.memory.write(self.path("x"), b"text", 0, 0)
+        if self.is_tree:
+            self.assertSoon(lambda: os.path.exists(self.there("x")), "it never came")
+        del self.files[self.path("x")]
+        self.assertListed("x")
+        self.assertSoon(lambda: not os.path.exists(self.there("x")), "it is still there")
+        self.assertNotIn("x", os.listdir(ARGS.native))
+        self.assertListed("x")
+
+    def test_a_renamed_name_moves_there_at_once(self):
+        self.memory.create(self.path("m"), 0o644)
+        self.memory.write(self.path("m"), b"moved", 0, 0)
+        self.memory.rename(self.path("m"), self.path("n"))
+        self.assertSoon(lambda: not os.path.exists(self.there("m")), "it is still there")
+        if self.is_tree:
+            with open(self.there("n")) as file:
+                self.assertEqual(file.read(), "moved")
+
+    def test_the_mode_of_the_root(self):
+        # No dict of these programs has an owner.
+        for mode in (0o750, 0o711, 0o755):
+            self.memory.chmod("/", mode)
+            self.assertEqual(self.memory.getattr("/")["st_mode"], stat.S_IFDIR | mode)
+            self.assertSoon(lambda: os.stat(ARGS.native).st_mode == stat.S_IFDIR | mode,
+                            "the mode does not change")
+
+    def test_names_of_the_mount_come_and_go(self):
+        if not self.is_tree:
+            self.skipTest("a table has what was put")
+        with open(self.there("native"), "w") as file:
+            file.write("text")
+        self.assertListed("native")
+        self.assertEqual(self.memory.read(self.path("native"), 100, 0, 0), b"text")
+        os.remove(self.there("native"))
+        self.assertNotListed("native")
+        self.assertGone("native")
+
+
 class NamesOutsideAscii(Calls):
     """One such name does not stop anybody from creating others."""
 
@@ -440,6 +501,7 @@ def main():
                                      parents=[program_options()])
     parser.add_argument("tests", nargs="*", help="classes or tests; all, if there are none")
     parser.add_argument("--original", action="store_true")
+    parser.add_argument("--native", metavar="DIR", help="a native mount of the same tree")
     ARGS = parser.parse_args()
     unittest.main(argv=sys.argv[:1] + ARGS.tests)
 
