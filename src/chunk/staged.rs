@@ -50,7 +50,9 @@ impl Contents {
     /// What the disk says.
     pub(super) fn take_lists(&self, key: &Key) -> Result<Vec<StagedList>> {
         let mut lists = Vec::new();
-        for (place, _) in self.index().staged(key)? {
+        // The lock on the index ends here: reading takes it again.
+        let staged = self.index().staged(key)?;
+        for (place, _) in staged {
             let Some((_, value)) = self.find(&place, clock::now())? else { continue };
             if let Some(list) = PathList::read(&value) {
                 let dialect = match (list.form, value.kind) {
