@@ -21,22 +21,24 @@ from ht_proxy import PYTHON_2, TEXT, native, xmlrpc_client
 from originals import make_memory, program_options
 
 LONG = 80
+NOTHING = (("st_uid", 0), ("st_gid", 0), ("attrs", {}))
 ALL_BYTES = bytes(bytearray(range(256)))
 
 
 class Printer(object):
     """Says what a step gave, so that two runs can be compared."""
 
-    def __init__(self, urls):
+    def __init__(self, urls, text):
         self.urls = urls
+        self.text = text
         self.start = time.time()
 
     def show(self, value):
         """A value in one line, with its types."""
         if isinstance(value, dict):
-            # Nobody's dict needs an owner; to fusepy none is root, whom others may name.
+            # Nobody's dict needs an owner, or extended attributes; to fusepy none is root.
             items = sorted((self.show(name), self.show(item)) for name, item in value.items()
-                           if name not in ("st_uid", "st_gid") or item != 0)
+                           if (name, item) not in NOTHING)
             return "{%s}" % ", ".join("%s: %s" % item for item in items)
         if isinstance(value, (list, tuple)):
             return "[%s]" % ", ".join(self.show(item) for item in value)
@@ -47,6 +49,9 @@ class Printer(object):
         if isinstance(value, (bytes, TEXT)) and len(value) > LONG:
             data = value.encode("utf-8") if isinstance(value, TEXT) else value
             return "%s of %d, %x" % (type(value).__name__, len(value), zlib.crc32(data) % 2 ** 32)
+        if PYTHON_2 and self.text and isinstance(value, (bytes, TEXT)):
+            # Equal to Python 2 if it is ASCII, which is all that a program can know of it.
+            value = native(value)
         text = repr(value)
         for url in self.urls:
             text = text.replace(url, "SERVER")
@@ -93,13 +98,15 @@ class Shell(object):
         """
         self.memory.getattr(path)
         names = self.memory.readdir(path)[2:]
-        return self.once([name for name in names if self.exists(posixpath.join(path, name))])
+        paths = self.seen([posixpath.join(path, name) for name in names])
+        return [posixpath.basename(name) for name in paths]
 
-    def once(self, value):
-        """A value; if it is the list of a program that always appends, what that comes to."""
-        if isinstance(value, list) and self.memory.append == "always":
-            return sorted(set(value))
-        return value
+    def seen(self, value):
+        """A value; if it is a list of paths, those that can be looked at."""
+        if not isinstance(value, list):
+            return value
+        paths = [path for path in value if self.exists(path)]
+        return paths if self.memory.append == "checked" else sorted(set(paths))
 
 
     def write(self, path, data):
@@ -195,6 +202,7 @@ def names(step, shell):
     step("ls /", shell.names, "/")
     step("mkdir d", shell.mkdir, "/d")
     step("stat d", memory.getattr, "/d")
+    step("contents of d", lambda: memory.file(memory.name("/d")).get("contents"))
     step("stat /", memory.getattr, "/")
     step("mkdir d again", shell.mkdir, "/d")
     step("rmdir d", shell.rmdir, "/d")
@@ -273,7 +281,9 @@ def odd_names_and_contents(step, shell, args):
     # Python 2 gets text outside ASCII as unicode, which it does not take for the str it sent.
     arrays = args.lists != "pickled" and args.dialect == "string"
     if not PYTHON_2 or args.names == "unicode" or not arrays:
-        name = native(u"/gr\u00f6\u00dfe \u20ac")
+        # A pickle of Python 2's unicode is text of Latin-1, which XML carries if it is of ASCII.
+        text = u"\u0438\u043c\u044f \u20ac" if args.names == "unicode" else u"gr\u00f6\u00dfe \u20ac"
+        name = native(u"/" + text)
         step("write a name outside ASCII", shell.write, name, b"named\n")
         step("ls /", shell.names, "/")
         step("cat it", shell.cat, name)
@@ -311,9 +321,9 @@ def values(printer, shell, paths):
             entry = files.wire.proxy(url).get(files.wire.key(key))
             value = entry.get("value")
             try:
-                seen = "a pickle of " + printer.show(shell.once(files.wire.load(value)))
+                seen = "a pickle of " + printer.show(shell.seen(files.wire.load(value)))
             except Exception:
-                seen = printer.show(shell.once(value))
+                seen = printer.show(shell.seen(value))
             kind = type(value).__name__
             ttl = "all of the ttl" if entry.get("ttl", 0) > files.ttl - 200 else entry.get("ttl")
             print("%s at the %s: %s, %s, %s" % (key, place, kind, seen, ttl))
@@ -333,7 +343,7 @@ def main():
     parser.add_argument("--faults", action="store_true", help="print what faults say")
     args = parser.parse_args()
     urls = [url for url in [args.master] + (args.servers or "").split(",") if url]
-    printer = Printer(urls)
+    printer = Printer(urls, text=args.names == "unicode")
     step = printer.step
     shell = Shell(make_memory(args))
     plain_files(step, shell)
