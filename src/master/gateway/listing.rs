@@ -10,6 +10,7 @@ use tokio::task::block_in_place;
 
 use super::Gateway;
 use super::dict::Dict;
+use super::lists::{self, ListedEntry};
 use super::look::Place;
 use super::notes;
 use crate::clock;
@@ -90,15 +91,17 @@ impl Gateway {
             let view = View::new(txn);
             match Place::of(view, path)? {
                 Place::Name { directory, name, ino: Some(_) } => {
-                    Ok(view.cookie(directory, &name)?.map(|cookie| (directory, name, cookie)))
+                    let Some(attr) = view.find(directory, &name)? else { return Ok(None) };
+                    let Some(cookie) = view.cookie(directory, &name)? else { return Ok(None) };
+                    Ok(Some((directory, ListedEntry { name, cookie, kind: attr.kind })))
                 }
                 _ => Ok(None),
             }
         })?;
-        let Some((directory, name, cookie)) = found else { return Ok(None) };
-        let (by, now) = (caller.token(), clock::uptime());
-        let stays = self.lists().delete(directory, (&name, cookie), &by, now);
-        Ok(stays.then_some(Leaving { directory, name }))
+        let Some((directory, entry)) = found else { return Ok(None) };
+        let (by, now) = (lists::connection_of(caller), clock::uptime());
+        let stays = self.lists().delete(directory, &entry, &by, now);
+        Ok(stays.then_some(Leaving { directory, name: entry.name }))
     }
 
     /// The name was not deleted after all.
@@ -147,7 +150,7 @@ impl Gateway {
             self.learn_form(ino, latest)?;
         }
         let names = lists.iter().map(|list| names_in(key, list)).collect();
-        self.lists().put(ino, names, end, &caller.token(), clock::uptime());
+        self.lists().put(ino, names, end, &lists::connection_of(caller), clock::uptime());
         Ok(())
     }
 
