@@ -256,6 +256,9 @@ pub const DELETED_NAME_GRACE: Duration = Duration::from_secs(5);
 /// Lists of one directory that a master remembers for that, the latest ones.
 pub const LIST_PUTS_KEPT_MAX: usize = 64;
 
+/// Paths in the list of a directory that are not directly in it.
+pub const DEEP_NAMES_MAX: usize = 16_384;
+
 /// Names in the lists of directories, and of deleted names, that a master remembers for that.
 pub const LISTED_NAMES_MAX: usize = 4 << 20;
 

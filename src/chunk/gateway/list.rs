@@ -46,6 +46,7 @@ impl Gateway {
             let page = self.page(directory.ino, call.dialect, (after, until)).await?;
             let path = |name: &Name| Bytes::from([above, b"/", name.as_bytes()].concat());
             entries.extend(page.names.iter().map(|name| entry(path(name), program)));
+            entries.extend(page.deep.into_iter().map(|path| entry(path, program)));
             let Some(next) = page.next else {
                 let list = PathList { entries, form: page.form };
                 let too_big = |wrong: WrongType| FsError::new(ErrorKind::TooBig, wrong.to_string());

@@ -74,7 +74,7 @@ pub(super) async fn answer(
 ) -> (Response<AnswerBody>, bool) {
     // Only who asks for it hears of a form that is not XML-RPC.
     let form = Form::named(request.headers().get(ACCEPT));
-    let caller = caller.with_program(Program::of(request.headers()));
+    let caller = caller.next_call(Program::of(request.headers()));
     let (mut response, is_refused) = answer_in(form, request, shared, caller).await;
     if form == Form::Binary {
         response.headers_mut().insert(ACCEPT_POST, form.media_type());
