@@ -27,7 +27,7 @@ const IN_ANY_FORM: &[&str] = &[""];
 
 /// Makes a test of each class for each Python, and one that asks the original's servers the same.
 macro_rules! classes {
-    ($($name:ident: $class:literal, $forms:expr;)*) => {$(
+    ($($name:ident: $class:literal, $forms:ident;)*) => {$(
         mod $name {
             use super::{Kind, Python, ask, with_python_2};
 
