@@ -233,7 +233,8 @@ def nested(step, shell):
     step("ls d/e", shell.names, "/d/e")
     step("ls d", shell.names, "/d")
     step("ls /", shell.names, "/")
-    step("stat d", shell.memory.getattr, "/d")
+    # The links of a directory are counted by whoever has the tree.
+    step("mode of d", lambda: shell.memory.getattr("/d")["st_mode"])
     step("mv d/g d/e/g", shell.mv, "/d/g", "/d/e/g")
     step("mv d/e/f d/e/g", shell.mv, "/d/e/f", "/d/e/g")
     step("sed d/e/g", shell.sed, "/d/e/g", b"deep", b"low")

@@ -1,5 +1,7 @@
 //! What the original programs need of their servers, asked call by call in every form.
 
+use std::thread;
+
 use crate::common::cluster::{Cluster, Kind};
 use crate::common::mount::Mount;
 use crate::common::python::{Python, with_python_2};
@@ -60,15 +62,18 @@ classes! {
     names_outside_ascii: "NamesOutsideAscii", NAMES_OUTSIDE_ASCII;
 }
 
-/// Runs one class in each form, at fresh servers.
+/// Runs one class in each form, at fresh servers: all forms at once, as some of it is waiting.
 fn ask(kind: &Kind, python: &Python, class: &str, forms: &[&str]) {
     let original = if matches!(kind, Kind::Rust) { "" } else { "--original" };
-    let ask = |form: &&str| {
+    let ask = |form: &str| {
         let cluster = Cluster::start(kind, 2);
         let options = format!("{class} {form} {original} --servers CHUNKS");
         run(python, "originals_calls.py", &cluster, &options).err()
     };
-    let failures: Vec<String> = forms.iter().filter_map(ask).collect();
+    let failures: Vec<String> = thread::scope(|scope| {
+        let asked: Vec<_> = forms.iter().map(|form| scope.spawn(move || ask(form))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().unwrap()).collect()
+    });
     assert!(failures.is_empty(), "at {kind}:\n{}", failures.join("\n"));
 }
 
@@ -76,7 +81,7 @@ fn ask(kind: &Kind, python: &Python, class: &str, forms: &[&str]) {
 #[test]
 fn a_native_mount_sees_what_the_programs_do() {
     for python in Python::all() {
-        for form in ["", "--dialect string --lists array", "--shape one-table"] {
+        for form in ["", "--level flat --dialect string --lists array", "--shape one-table"] {
             let cluster = Cluster::start(&Kind::Rust, 2);
             let native = Mount::ours(&cluster, &[]);
             let root = native.root().display();

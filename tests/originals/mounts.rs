@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::cluster::{Cluster, Kind};
 use crate::common::mount::Mount;
 use crate::common::python::{Python, with_python_2};
-use crate::common::{Shown, say, turn};
+use crate::common::{Shown, say};
 
 /// Says what every command says, and whether it fails; and goes on.
 const SHELL: &str = "
@@ -57,7 +57,6 @@ fn shell_sees_no_difference(python: &Python, level: &str) {
         say(&format!("NOTE: {python} has no fusepy here and is not mounted"));
         return;
     }
-    let _turn = turn();
     let original = transcript(&Kind::Original(python.clone()), python, level);
     let ours = transcript(&Kind::Rust, python, level);
     assert_eq!(original, ours, "{python}, {level}; first the original's");

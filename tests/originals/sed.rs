@@ -53,9 +53,8 @@ fn kept(mount: &Mount) -> usize {
 /// All at once; gives what failed.
 fn at_once(mounts: &[Mount], command: &str) -> Vec<String> {
     let shells = mounts.iter().enumerate();
-    let shells: Vec<_> = shells
-        .map(|(number, mount)| adds_lines(mount, number, command).spawn().unwrap())
-        .collect();
+    let shells: Vec<_> =
+        shells.map(|(number, mount)| adds_lines(mount, number, command).spawn().unwrap()).collect();
     let ends = shells.into_iter().map(|shell| shell.wait_with_output().unwrap());
     ends.filter(|end| !end.status.success()).map(|end| Shown(&end).to_string()).collect()
 }

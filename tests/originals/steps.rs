@@ -1,48 +1,47 @@
 //! Every kind of program does the same work at the original servers and at ours, and sees the same.
 
 use crate::common::cluster::{Cluster, Kind};
-use crate::common::python::{Python, with_python_2};
+use crate::common::python::Python;
 use crate::run;
 
-/// Makes two tests of each kind of program, one for each Python.
+/// Makes a test of each kind of program.
 macro_rules! kinds_of_programs {
-    ($($name:ident: $options:literal;)*) => {$(
-        mod $name {
-            #[test]
-            fn python_2() {
-                super::with_python_2(|python| super::sees_no_difference(&python, $options));
-            }
-
-            #[test]
-            fn python_3() {
-                super::sees_no_difference(&super::Python::three(), $options);
+    ($pythons:expr; $($name:ident: $options:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            for python in $pythons {
+                sees_no_difference(&python, $options);
             }
         }
     )*};
 }
 
-kinds_of_programs! {
+// Where the Pythons differ: in what they send, and in what they make of the answers.
+kinds_of_programs! { Python::all();
     binary: "";
-    binary_raw: "--contents raw --append checked --look list --delete both --new-proxies chunks";
     binary_literal: "--contents array --lists array --delete both";
-    binary_arrays: "--lists array-of-binary --append checked";
     string: "--dialect string --contents raw --append checked";
-    string_pickled: "--dialect string --look list --delete both";
     string_literal: "--dialect string --contents array --lists array --append checked";
+    tree_arrays: "--level tree --dialect string --lists array --look list --append checked";
+    one_table: "--shape one-table --level flat --append checked";
+}
+
+// Where they do not.
+kinds_of_programs! { [Python::two().unwrap_or_else(Python::three)];
+    binary_raw: "--contents raw --append checked --look list --delete both --new-proxies chunks";
+    binary_arrays: "--lists array-of-binary --append checked";
     string_unicode: "--dialect string --names unicode --lists array --append checked";
     tree: "--level tree --contents raw --append checked";
-    tree_string: "--level tree --dialect string --names unicode --delete both";
-    tree_arrays: "--level tree --dialect string --lists array --look list --append checked";
+    tree_string: "--level tree --dialect string --names unicode --append checked --delete both";
     flat_tree: "--level flat --append checked --new-proxies all";
-    one_table: "--shape one-table --append checked";
-    one_table_tree: "--shape one-table --level tree --dialect string --look list";
-    one_table_flat: "--shape one-table --level flat --append checked";
+    one_table_tree: "--shape one-table --level tree --dialect string --look list --append checked";
     one_table_at_a_chunk_server: "--shape one-table --servers CHUNK --level flat --append checked";
     split_table: "--shape split --append checked";
-    split_table_at_a_chunk_server: "--shape split --servers CHUNK --level tree --dialect string";
+    split_table_at_a_chunk_server: "--shape split --servers CHUNK --level tree --dialect string \
+                                    --append checked";
     hashed_tables: "--shape hashed --servers CHUNKS --level tree --append checked";
-    two_copies: "--shape two-copies --servers CHUNKS --append checked --delete both";
-    two_copies_tree: "--shape two-copies --servers CHUNKS --level tree --contents raw --look list";
+    two_copies: "--shape two-copies --servers CHUNKS --level tree --contents raw --delete both \
+                 --append checked";
 }
 
 /// What a program prints at fresh servers, a line for each step.
