@@ -92,6 +92,9 @@ pub enum ValueKind {
     Base64,
     /// Any other type; the bytes are the XML text of its `<value>` element.
     Xml,
+    /// Either of the first two: a `str` of Python 2, which does not say. It is answered as the type
+    /// that the asking program uses for its keys.
+    Either,
 }
 
 /// A value of a hash table, as opaque bytes with the type it came as.
@@ -101,6 +104,18 @@ pub struct StoredValue {
     pub kind: ValueKind,
     /// The contents, in the form that `kind` says.
     pub bytes: Bytes,
+}
+
+impl StoredValue {
+    /// Whether a program may have got this value as `answered`.
+    #[must_use]
+    pub fn is_answered_as(&self, answered: &Self) -> bool {
+        let is_kind = match self.kind {
+            ValueKind::Either => answered.kind != ValueKind::Xml,
+            kind => kind == answered.kind,
+        };
+        is_kind && self.bytes == answered.bytes
+    }
 }
 
 impl fmt::Debug for StoredValue {
