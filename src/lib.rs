@@ -15,6 +15,7 @@
 //! * [`rpc`]: TLS, HTTP and XML-RPC, server and client side. Knows no file system.
 //! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
+//! * [`dump`]: the files of `write_file` and `read_file`.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
@@ -24,6 +25,7 @@ pub mod chunk;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod dump;
 pub mod embedded;
 pub mod error;
 pub mod extent;

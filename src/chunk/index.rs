@@ -204,18 +204,20 @@ impl Index {
         self.logged.read(files)
     }
 
-    /// Puts these entries in the place of all others; returns the files of those.
+    /// Puts these entries in the place of all others; returns the files of those. Of equal keys the last
+    /// one counts.
     ///
     /// # Errors
     /// What the store says; nothing has changed then.
     pub fn replace_all(&mut self, entries: &[(Key, Stored)]) -> Result<HashSet<u64>> {
         self.logged.replace(|txn| {
-            let old = files(txn)?;
+            let mut old = files(txn)?;
             for table in table::TABLES {
                 clear(txn, table)?;
             }
             for (key, stored) in entries {
-                Entries::put(txn, key, stored)?;
+                let earlier = Entries::put(txn, key, stored)?;
+                old.extend(earlier.as_ref().and_then(Stored::file).map(|file| file.id));
             }
             Ok(old)
         })

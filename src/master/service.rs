@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::block_in_place;
 
 use crate::clock;
+use crate::dump::Dump;
 use crate::error::Result;
-use crate::master::state::{State, write_dump};
+use crate::master::state::{ROLE, State, write_dump};
 use crate::proto::classic::{ChangeSize, Get, PrintContent, Put, ReadFile, Register, WriteFile};
 use crate::proto::server::{Join, SyncMaster};
 use crate::proto::values::Done;
@@ -47,7 +48,7 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: Get, _| {
             let entry = master.state().get(&call.key, clock::now());
-            async { entry }
+            async move { Ok(entry?.map(|entry| entry.in_dialect(call.dialect))) }
         });
         let master = Arc::clone(self);
         registry.add(move |call: Put, _| {
@@ -115,12 +116,13 @@ impl Master {
     }
 
     fn read_file(&self, name: &str) -> Result<()> {
-        let path = self.dir.dump(name)?;
-        self.state().load(&path).map_err(|error| error.context(name))
+        let path = self.dir.dump_to_read(name)?;
+        let dump = Dump::open(&path, ROLE).map_err(|error| error.context(name))?;
+        self.state().load(&dump, clock::now()).map_err(|error| error.context(name))
     }
 
     fn write_file(&self, name: &str) -> Result<()> {
-        let path = self.dir.dump(name)?;
+        let path = self.dir.dump_to_write(name)?;
         let moment = self.state().snapshot()?;
         write_dump(&moment, &path).map_err(|error| error.context(name))
     }

@@ -78,11 +78,15 @@ impl Gateway {
 
     /// What is under a key: of the tree if it is a path there, else of the hash table.
     async fn get(&self, call: &Get) -> Result<Option<Entry>> {
+        let own = || {
+            let entry = self.contents.get(&call.key, clock::now())?;
+            Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
+        };
         match self.resolve(&call.key, call.dialect).await {
             Ok(Some(found)) => self.entry(call, found).await.map(Some),
-            Ok(None) => self.contents.get(&call.key, clock::now()),
+            Ok(None) => own(),
             // Without the master nobody knows better than this server.
-            Err(error) => match self.contents.get(&call.key, clock::now())? {
+            Err(error) => match own()? {
                 Some(staged) => Ok(Some(staged)),
                 None => Err(error),
             },

@@ -106,7 +106,8 @@ impl Gateway {
             let ttl_s = found.ttl_s(now);
             return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
         }
-        self.master.state().get(&call.key, now)
+        let entry = self.master.state().get(&call.key, now)?;
+        Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
     }
 
     fn resolve(&self, call: &Resolve) -> Result<Option<Resolved>> {
