@@ -259,6 +259,16 @@ pub const PENDING_PERIOD: Duration = Duration::from_secs(1);
 /// clients may not have been at the master yet.
 pub const STAGED_KEPT_MAX: usize = 8;
 
+/// How long a name that a classic client deleted stays in the lists of its directory, if that client
+/// does not put a list without it: it does so within some calls, or has died.
+pub const DELETED_NAME_GRACE: Duration = Duration::from_secs(5);
+
+/// Lists of one directory that a master remembers for that, the latest ones.
+pub const LIST_PUTS_KEPT_MAX: usize = 64;
+
+/// Names in the lists of directories, and of deleted names, that a master remembers for that.
+pub const LISTED_NAMES_MAX: usize = 4 << 20;
+
 /// A value that was staged, and for which its client has not come to the master, is removed after
 /// this long: the client has died.
 pub const STAGED_GRACE: Duration = Duration::from_secs(3600);

@@ -18,7 +18,7 @@ use htfs::limits::CHUNK_SIZE;
 use htfs::pickle::Attributes;
 use htfs::proto::form::{Form, Layout};
 use htfs::rpc::CallError;
-use htfs::types::ServerUrl;
+use htfs::types::{ServerUrl, StoredValue};
 
 const FILE: u32 = libc::S_IFREG | 0o644;
 
@@ -369,4 +369,71 @@ fn wild_dicts_harm_nobody() {
     classic.put_dict("/f", &times, LONG_S).expect("put");
     assert_eq!(classic.read("/f").expect("get").expect("it is there"), "good");
     assert_eq!(fs::read(mount.path("f")).expect("read"), b"good");
+}
+
+/// A pickle of protocol 0 of a dict in the shape of the first homework.
+fn whole_file(mode: u32, size: usize, contents: &str) -> StoredValue {
+    let text = format!("(dS'st_mode'\nI{mode}\nsS'st_size'\nI{size}\ns{contents}.");
+    text_value(&text)
+}
+
+#[test]
+fn a_dict_with_its_contents_in_it_comes_back_as_it_was_put() {
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = mount(&cluster);
+    let (rpc, master, chunk) = (Rpc::new(), &cluster.master.url, &cluster.chunks[0].url);
+    fs::write(mount.path("z"), b"a native file").expect("it can be written");
+    let classic = Classic::new(master, DIALECTS[0]);
+    let text = |size: usize| format!("S'contents'\nS'{}'\ns", "x".repeat(size));
+    let dicts = [
+        ("/", whole_file(libc::S_IFDIR | 0o755, 0, "S'contents'\n(lS'/'\nas")),
+        ("/z", whole_file(FILE, 0, &text(0))),
+        ("/z", whole_file(FILE, 5, &text(5))),
+        ("/z", whole_file(FILE, 2 << 20, &text(2 << 20))),
+        ("/none", whole_file(FILE, 0, "")),
+        ("/none", whole_file(FILE, 5, "")),
+        ("/number", whole_file(FILE, 0, "S'contents'\nI7\ns")),
+        ("/two", whole_file(FILE, 0, "S'contents'\n(lS'https://a:1'\naS'https://b:1'\nas")),
+    ];
+    for server in [master, chunk] {
+        for (path, dict) in &dicts {
+            rpc.put_value(server, path, dict.clone()).expect("put");
+            assert_eq!(rpc.get(server, path).expect("get").as_ref(), Some(dict), "{path}");
+        }
+        assert_eq!(rpc.get(server, "/").expect("get").as_ref(), Some(&dicts[0].1));
+    }
+    // The tree has nothing of it, and the file of that name is as it was.
+    assert_eq!(read(&mount, "z").expect("it is there"), b"a native file");
+    assert_eq!(fs::read_dir(mount.root()).expect("readdir").count(), 1);
+    for server in [master, chunk] {
+        rpc.put(server, "/z", None).expect("delete");
+    }
+    assert_eq!(classic.read("/z").expect("get").expect("it is there"), "a native file");
+    // A file at a server takes the place of what was kept as a whole.
+    let server = ServerUrl::new(chunk.clone()).expect("a URL");
+    rpc.put(chunk, "/number", Some("shared")).expect("put");
+    classic.announce("/number", &server, 6).expect("changeSize");
+    let contents = Some(server);
+    let shared = Attributes { mode: FILE, size: 6, contents, ..Attributes::default() };
+    classic.put_dict("/number", &shared, LONG_S).expect("put");
+    wait_for(&mount, "number", Some(b"shared"));
+    assert_eq!(classic.stat("/number").expect("get").expect("it is there").0.size, 6);
+    // Without a word about contents, it is the attributes of a file that is there.
+    rpc.put_value(master, "/z", whole_file(libc::S_IFREG | 0o600, 13, "")).expect("put");
+    wait_until("its mode has changed", SOON, || {
+        fs::metadata(mount.path("z")).expect("stat").mode() == libc::S_IFREG | 0o600
+    });
+}
+
+#[test]
+fn the_mode_of_the_root_is_that_of_its_dict() {
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = mount(&cluster);
+    let classic = Classic::new(&cluster.master.url, DIALECTS[0]);
+    classic.put("/", libc::S_IFDIR | 0o711, b"", LONG_S).expect("put");
+    let (attributes, _) = classic.stat("/").expect("get").expect("it is there");
+    assert_eq!(attributes.mode, libc::S_IFDIR | 0o711);
+    wait_until("the mount has heard of it", SOON, || {
+        fs::metadata(mount.root()).expect("stat").mode() == libc::S_IFDIR | 0o711
+    });
 }

@@ -15,9 +15,11 @@ use crate::chunk::index::{Stored, staged_under};
 use crate::chunk::native::StagedValues;
 use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
+use crate::proto::classic::Dialect;
 use crate::proto::form::Form;
-use crate::proto::gateway::Staged;
-use crate::types::{Key, StoredValue, TreePath, Ttl};
+use crate::proto::gateway::{Staged, StagedList};
+use crate::proto::path_list::{ListForm, PathList};
+use crate::types::{Key, StoredValue, TreePath, Ttl, ValueKind};
 
 /// A value that waits for the master to take it.
 pub(super) struct Waiting {
@@ -40,6 +42,27 @@ impl Contents {
         })?;
         gone.into_iter().for_each(|old| self.release(Some(old)));
         Ok(())
+    }
+
+    /// The lists that are staged under the path of a directory, the latest first. Nothing stays.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn take_lists(&self, key: &Key) -> Result<Vec<StagedList>> {
+        let mut lists = Vec::new();
+        for (place, _) in self.index().staged(key)? {
+            let Some((_, value)) = self.find(&place, clock::now())? else { continue };
+            if let Some(list) = PathList::read(&value) {
+                let dialect = match (list.form, value.kind) {
+                    (ListForm::Strings, _) | (_, ValueKind::String) => Dialect::String,
+                    _ => Dialect::Binary,
+                };
+                let paths = list.paths().collect();
+                lists.push(StagedList { form: list.form, dialect, paths });
+            }
+        }
+        self.discard(key, 0)?;
+        Ok(lists)
     }
 
     /// The values under paths behind a key of the index, and the last key looked at, if any.

@@ -159,7 +159,9 @@ fn seconds(value: &Value) -> Result<f64, PickleError> {
     }
 }
 
-fn server_url(value: &Value) -> Option<ServerUrl> {
+/// The chunk server that `contents` names, if it does.
+#[must_use]
+pub fn server_url(value: &Value) -> Option<ServerUrl> {
     let text = std::str::from_utf8(value.as_bytes()?).ok()?;
     ServerUrl::new(text).ok()
 }

@@ -34,7 +34,7 @@ use crate::error::{ErrorKind, FsError};
 #[cfg(doc)]
 use crate::limits;
 
-pub use attributes::Attributes;
+pub use attributes::{Attributes, server_url};
 pub use escape::to_latin1;
 pub use reader::read;
 pub use table::{TableReader, TableWriter};

@@ -152,6 +152,30 @@ pub fn read_attributes(value: &StoredValue) -> Result<Attributes> {
     Attributes::read(&pickle_bytes(value)).map_err(FsError::from)
 }
 
+/// Whose a dict of attributes is: what its `contents` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The file system's: it names the chunk server that has the contents.
+    Shared,
+    /// Its client's alone: the contents themselves are in it, as in the first shape of the
+    /// homework, which keeps everything in one hash table.
+    Own,
+    /// It has no contents at all.
+    Unsaid,
+}
+
+/// Whose the dict of attributes in a value is; `None` for every other value.
+#[must_use]
+pub fn ownership(value: &StoredValue) -> Option<Ownership> {
+    let dict = unwrap_pickle(value)?;
+    dict.get("st_mode")?;
+    Some(match dict.get("contents") {
+        None => Ownership::Unsaid,
+        Some(contents) if pickle::server_url(contents).is_some() => Ownership::Shared,
+        Some(_) => Ownership::Own,
+    })
+}
+
 /// `st_size` of a pickled dict, in bytes; 0 for every other value.
 #[must_use]
 pub fn st_size(value: &StoredValue) -> u64 {
@@ -208,7 +232,7 @@ fn wrap_text(dialect: Dialect, bytes: Bytes) -> StoredValue {
 mod tests {
     use bytes::Bytes;
 
-    use super::{Form, Layout};
+    use super::{Form, Layout, Ownership};
     use crate::pickle::Attributes;
     use crate::proto::classic::Dialect;
     use crate::types::{StoredValue, ValueKind};
@@ -252,6 +276,22 @@ mod tests {
         assert_eq!(contents(&string("ä"), 1).unwrap(), &b"\xe4"[..]);
         assert_eq!(contents(&string("V\\u00e4\n."), 1).unwrap(), &b"\xe4"[..]);
         assert_eq!(contents(&string("€"), 1), None);
+    }
+
+    #[test]
+    fn a_dict_belongs_to_whom_its_contents_say() {
+        let of = |text| super::ownership(&string(text));
+        let shared = "(dS'st_mode'\nI33188\nsS'contents'\nS'https://localhost:9001'\ns.";
+        assert_eq!(of(shared), Some(Ownership::Shared));
+        for contents in ["S''", "S'hello'", "(lS'/'\na", "N"] {
+            let text = format!("(dS'st_mode'\nI33188\nsS'contents'\n{contents}\ns.");
+            let text: &'static str = text.replace("a\ns.", "as.").replace("N\n", "N").leak();
+            assert_eq!(of(text), Some(Ownership::Own), "{text}");
+        }
+        assert_eq!(of("(dS'st_mode'\nI33188\ns."), Some(Ownership::Unsaid));
+        for other in ["(dS'contents'\nS''\ns.", "(l.", "hello", ""] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::proto::classic::Dialect;
 use crate::proto::field::{Packed, method};
 use crate::proto::form::Layout;
-use crate::types::{Attr, ChunkKey, ChunkLayout, Key};
+use crate::proto::path_list::ListForm;
+use crate::types::{Attr, ChunkKey, ChunkLayout, Cookie, Ino, Key, Name};
 
 method! {
     /// What a path stands for, for a classic client that writes keys as strings, or as base64.
@@ -68,6 +70,53 @@ method! {
         /// Which value.
         token: u64,
     } -> bool
+}
+
+method! {
+    /// Takes the lists of paths that were put under a key, the latest first, and removes all that is
+    /// staged there: a directory has no other contents.
+    [repeatable] TakeLists = "chunk.take_lists" {
+        /// The path of the directory.
+        key: Key,
+    } -> Packed<Vec<StagedList>>
+}
+
+/// A list that a classic client has put as the contents of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedList {
+    /// The form in which it was.
+    pub form: ListForm,
+    /// The type on the wire of what is in it.
+    pub dialect: Dialect,
+    /// The paths in it.
+    pub paths: Vec<Bytes>,
+}
+
+method! {
+    /// The names that classic clients are to see in a directory, in pages as `fs.readdir` has them.
+    [repeatable] ListNames = "cluster.list" {
+        /// The directory.
+        ino: Ino,
+        /// Whether the client writes keys as strings.
+        is_string: bool,
+        /// Begin behind this place.
+        after: Packed<Cookie>,
+        /// End before this place: `until` of the first page, or `None` for that.
+        until: Packed<Option<Cookie>>,
+    } -> Packed<NamesPage>
+}
+
+/// Some names of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesPage {
+    /// The names.
+    pub names: Vec<Name>,
+    /// The place of the last one of them that the tree has; `None` if there are no more pages.
+    pub next: Option<Cookie>,
+    /// Where the listing ends.
+    pub until: Cookie,
+    /// The form in which the client expects the list.
+    pub form: ListForm,
 }
 
 method! {

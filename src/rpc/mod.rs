@@ -8,6 +8,7 @@
 pub mod client;
 pub mod fault;
 pub mod method;
+pub mod program;
 pub mod registry;
 pub mod server;
 pub mod shards;
@@ -19,4 +20,5 @@ pub use client::{CallError, RpcClient};
 pub use dxr::Value;
 pub use fault::Fault;
 pub use method::{Answer, Method, Params, WrongType};
+pub use program::Program;
 pub use registry::{Caller, Registry};

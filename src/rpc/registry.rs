@@ -13,19 +13,36 @@ use dxr::Value;
 use crate::error::{ErrorKind, FsError};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer, Method, Params};
+use crate::rpc::program::Program;
 use crate::rpc::wire::text::shortened;
 
 pub use introspection::{ListMethods, MethodHelp, MethodSignature, Multicall, Results, Signatures};
 
-/// The connection through which a call came. All calls of one connection share it.
+/// Who calls.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(Arc<()>);
+pub struct Caller {
+    /// All calls of one connection share it.
+    connection: Arc<()>,
+    program: Program,
+}
 
 impl Caller {
+    /// The same connection, with a call of this program.
+    #[must_use]
+    pub fn with_program(self, program: Program) -> Self {
+        Self { program, ..self }
+    }
+
     /// Something to recognise the caller by, which ends when its connection is closed.
     #[must_use]
     pub fn token(&self) -> Weak<()> {
-        Arc::downgrade(&self.0)
+        Arc::downgrade(&self.connection)
+    }
+
+    /// The program that it says it is.
+    #[must_use]
+    pub fn program(&self) -> Program {
+        self.program
     }
 }
 

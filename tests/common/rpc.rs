@@ -45,10 +45,29 @@ impl Rpc {
 
     /// Puts text under a key, for a day; `None` deletes.
     pub(crate) fn put(&self, url: &str, key: &str, text: Option<&str>) -> Result<(), CallError> {
-        let value = text_value(text.unwrap_or_default());
-        let ttl_s = if text.is_some() { 86_400 } else { 0 };
-        let call =
-            Put { key: key_of(key), dialect: Dialect::String, value, ttl: Ttl::from_s(ttl_s) };
+        match text {
+            Some(text) => self.put_value(url, key, text_value(text)),
+            None => self.put_for(url, key, (text_value(""), Ttl::ZERO)),
+        }
+    }
+
+    /// Puts a value under a key, for a day.
+    pub(crate) fn put_value(
+        &self,
+        url: &str,
+        key: &str,
+        value: StoredValue,
+    ) -> Result<(), CallError> {
+        self.put_for(url, key, (value, Ttl::from_s(86_400)))
+    }
+
+    fn put_for(
+        &self,
+        url: &str,
+        key: &str,
+        (value, ttl): (StoredValue, Ttl),
+    ) -> Result<(), CallError> {
+        let call = Put { key: key_of(key), dialect: Dialect::String, value, ttl };
         self.call(url, call).map(|_| ())
     }
 }

@@ -33,14 +33,14 @@ fn text(text: &str) -> StoredValue {
     StoredValue { kind: ValueKind::String, bytes: text.to_owned().into() }
 }
 
-fn dict(mode: u32, size: u64, server: Option<&ServerUrl>) -> StoredValue {
-    let contents = server.cloned();
+fn dict(mode: u32, size: u64, server: &ServerUrl) -> StoredValue {
+    let contents = Some(server.clone());
     let attributes = Attributes { mode, size, contents, ..Attributes::default() };
     write_attributes(Dialect::String, &attributes)
 }
 
 fn file(size: u64, server: &ServerUrl) -> StoredValue {
-    dict(libc::S_IFREG | 0o644, size, Some(server))
+    dict(libc::S_IFREG | 0o644, size, server)
 }
 
 async fn is_there(client: &Client, path: &str) -> bool {
@@ -129,8 +129,9 @@ async fn an_expired_directory_goes_when_the_last_file_in_it_goes() {
     let sweep_period = Duration::from_millis(20);
     let running = master::start(master::Config { sweep_period, ..config }).await.unwrap();
     let client = Client::attach(running.url()).await;
+    let server = ServerUrl::new("https://localhost:1").expect("a URL");
     for path in ["/d", "/d/e"] {
-        let directory = dict(libc::S_IFDIR | 0o755, 0, None);
+        let directory = dict(libc::S_IFDIR | 0o755, 0, &server);
         client.call(put(path, directory, 1)).await.expect("put");
     }
     let outer = client.lookup(Ino::ROOT, "d").await.unwrap().ino;

@@ -5,6 +5,9 @@
 //! the file are the old ones until the master has taken the value over, at the client's `put` there.
 //! So `get` asks the master first, and answers what is staged only under a path that no file has.
 //!
+//! A program that keeps whole files here, each a dict of attributes with the contents in it, uses
+//! this server as a hash table, and finds there what it put.
+//!
 //! A value that another client replaces meanwhile can still be taken; [`forsaken`] removes those that
 //! nobody came for.
 //!
@@ -29,10 +32,10 @@ use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
-use crate::proto::form::{Form, wrap_pickle};
+use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Resolve, Resolved};
-use crate::rpc::{CallError, Fault, Method, RpcClient};
-use crate::types::{FileKind, Key, ServerUrl, TreePath};
+use crate::rpc::{CallError, Fault, Method, Program, RpcClient};
+use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
 
 pub use forsaken::forget_forsaken;
 pub use service::register;
@@ -77,28 +80,28 @@ impl Gateway {
     }
 
     /// What is under a key: of the tree if it is a path there, else of the hash table.
-    async fn get(&self, call: &Get) -> Result<Option<Entry>> {
-        let own = || {
-            let entry = self.contents.get(&call.key, clock::now())?;
-            Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
-        };
+    async fn get(&self, call: &Get, program: Program) -> Result<Option<Entry>> {
+        let staged = block_in_place(|| self.contents.get(&call.key, clock::now()));
+        let staged = staged.map(|entry| entry.map(|entry| entry.in_dialect(call.dialect)));
+        if let Ok(Some(entry)) = &staged
+            && is_whole_file(&call.key, &entry.value)
+        {
+            return staged;
+        }
         match self.resolve(&call.key, call.dialect).await {
-            Ok(Some(found)) => self.entry(call, found).await.map(Some),
-            Ok(None) => own(),
+            Ok(Some(found)) => self.entry(call, program, found).await.map(Some),
+            Ok(None) => staged,
             // Without the master nobody knows better than this server.
-            Err(error) => match own()? {
-                Some(staged) => Ok(Some(staged)),
-                None => Err(error),
-            },
+            Err(error) => staged?.map_or(Err(error), |staged| Ok(Some(staged))),
         }
     }
 
-    async fn entry(&self, call: &Get, found: Resolved) -> Result<Entry> {
+    async fn entry(&self, call: &Get, program: Program, found: Resolved) -> Result<Entry> {
         let (dialect, ttl_s) = (call.dialect, found.ttl_s);
         let form = Form { dialect, layout: found.layout };
         let value = match found.attr.kind {
             FileKind::Regular => form.write(self.file(call, found).await?),
-            FileKind::Directory => wrap_pickle(dialect, &self.list(&call.key, &found.attr).await?),
+            FileKind::Directory => self.list(call, program, &found.attr).await?,
             _ => form.write(found.target),
         };
         Ok(Entry { value, ttl_s })
@@ -116,9 +119,9 @@ impl Gateway {
     /// client's that is on its way to the master. Without the master nobody is.
     async fn put(&self, call: Put) -> Result<()> {
         let Put { key, value, ttl, .. } = call;
-        let is_path = TreePath::of(&key).is_some();
+        let is_contents = TreePath::of(&key).is_some() && !is_whole_file(&key, &value);
         let now = clock::now();
-        if is_path && self.has_tree(&key).await.unwrap_or(false) {
+        if is_contents && self.has_tree(&key).await.unwrap_or(false) {
             return block_in_place(|| self.contents.stage(&key, value, ttl, now));
         }
         block_in_place(|| self.contents.put(&key, value, ttl, now))
@@ -142,6 +145,12 @@ impl Gateway {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a program keeps a file here as a whole, with its attributes, and so without any master:
+/// what the tree has under that path means nothing to it.
+fn is_whole_file(key: &Key, value: &StoredValue) -> bool {
+    TreePath::of(key).is_some() && form::ownership(value).is_some()
 }
 
 /// Whether a fault means that the master is not one of ours, in its own words or in Python's.

@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::classic::{Get, Put};
-use crate::proto::gateway::{Discard, Peek, Staged, Take};
+use crate::proto::gateway::{Discard, Peek, Staged, Take, TakeLists};
 use crate::proto::server::{Replace, Replaced};
 use crate::proto::values::Done;
 use crate::rpc::Registry;
@@ -22,9 +22,9 @@ use crate::types::FileKind;
 /// Offers the methods, in the place of those of the hash table alone.
 pub fn register(registry: &mut Registry, gateway: &Arc<Gateway>) {
     let own = Arc::clone(gateway);
-    registry.add(move |call: Get, _| {
+    registry.add(move |call: Get, caller| {
         let own = Arc::clone(&own);
-        async move { own.get(&call).await }
+        async move { own.get(&call, caller.program()).await }
     });
     let own = Arc::clone(gateway);
     registry.add(move |call: Put, _| {
@@ -47,6 +47,11 @@ pub fn register(registry: &mut Registry, gateway: &Arc<Gateway>) {
     registry.add(move |call: Peek, _| {
         let staged = block_in_place(|| own.peek(&call));
         async { staged.map(Packed) }
+    });
+    let own = Arc::clone(gateway);
+    registry.add(move |call: TakeLists, _| {
+        let lists = block_in_place(|| own.contents.take_lists(&call.key));
+        async { lists.map(Packed) }
     });
     let own = Arc::clone(gateway);
     registry.add(move |call: Discard, _| {

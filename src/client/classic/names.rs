@@ -5,28 +5,13 @@ use bytes::Bytes;
 use crate::client::classic::key_path::KeyPath;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle;
-use crate::proto::form::{self, Form};
-use crate::proto::values::{from_stored, to_stored};
-use crate::rpc::Value;
+use crate::proto::form::Form;
+use crate::proto::path_list::{ListForm, PathList};
 use crate::types::{Name, StoredValue};
 
 /// A list of paths, in the form in which it was found.
-///
-/// Entries that stay are written as they were read: Python 2 tells a byte string from the same
-/// text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Names {
-    entries: Vec<pickle::Value>,
-    shape: Shape,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    List,
-    Tuple,
-    /// An XML-RPC array, which is not pickled.
-    Array,
-}
+pub struct Names(PathList);
 
 impl Names {
     /// The list of a new directory: empty, or for the root with the root's own path.
@@ -34,7 +19,7 @@ impl Names {
     pub fn new(dir: &KeyPath) -> Self {
         let is_root = dir.parent().is_none();
         let entries = if is_root { vec![pickle::Value::str("/")] } else { Vec::new() };
-        Self { entries, shape: Shape::List }
+        Self(PathList { entries, form: ListForm::default() })
     }
 
     /// Reads the list in a value.
@@ -42,19 +27,9 @@ impl Names {
     /// # Errors
     /// `Protocol` for anything else.
     pub fn read(value: &StoredValue) -> Result<Self> {
-        let list = match form::unwrap_pickle(value) {
-            Some(pickle::Value::List(entries)) => Some((entries, Shape::List)),
-            Some(pickle::Value::Tuple(entries)) => Some((entries, Shape::Tuple)),
-            Some(_) => None,
-            None => read_array(value).map(|entries| (entries, Shape::Array)),
-        };
-        match list {
-            Some((entries, shape)) => Ok(Self { entries, shape }),
-            None => {
-                let message = "the chunk server holds something else than the list of a directory";
-                Err(FsError::new(ErrorKind::Protocol, message))
-            }
-        }
+        let message = "the chunk server holds something else than the list of a directory";
+        let list = PathList::read(value);
+        list.map(Self).ok_or_else(|| FsError::new(ErrorKind::Protocol, message))
     }
 
     /// The list as the value to store.
@@ -62,40 +37,32 @@ impl Names {
     /// # Errors
     /// `TooBig` if it has no form on the wire.
     pub fn write(&self, form: Form) -> Result<StoredValue> {
-        let list = match self.shape {
-            Shape::List => pickle::Value::List(self.entries.clone()),
-            Shape::Tuple => pickle::Value::Tuple(self.entries.clone()),
-            Shape::Array => {
-                let array = self.entries.iter().filter_map(pickle::Value::as_path).map(to_string);
-                let array = to_stored(Value::Array(array.collect()));
-                return array.map_err(|wrong| FsError::new(ErrorKind::TooBig, wrong.to_string()));
-            }
-        };
-        Ok(form::wrap_pickle(form.dialect, &list))
+        let written = self.0.write(form.dialect);
+        written.map_err(|wrong| FsError::new(ErrorKind::TooBig, wrong.to_string()))
     }
 
     /// The names of the direct children of `dir`, each once, in the order of the list.
     #[must_use]
     pub fn children(&self, dir: &KeyPath) -> Vec<Name> {
         let mut seen = std::collections::HashSet::new();
-        let names = self.entries.iter().filter_map(|entry| dir.name_of_entry(&entry.as_path()?));
+        let names = self.0.entries.iter().filter_map(|entry| dir.name_of_entry(&entry.as_path()?));
         names.filter(|name| seen.insert(name.clone())).collect()
     }
 
     /// Adds a path; says whether it was missing.
     pub fn insert(&mut self, path: &KeyPath) -> bool {
-        if self.entries.iter().any(|entry| is(entry, path)) {
+        if self.0.entries.iter().any(|entry| is(entry, path)) {
             return false;
         }
-        self.entries.push(pickle::Value::path(Bytes::copy_from_slice(path.as_bytes())));
+        self.0.entries.push(pickle::Value::path(Bytes::copy_from_slice(path.as_bytes())));
         true
     }
 
     /// Removes a path; says whether it was there.
     pub fn remove(&mut self, path: &KeyPath) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|entry| !is(entry, path));
-        self.entries.len() < before
+        let before = self.0.entries.len();
+        self.0.entries.retain(|entry| !is(entry, path));
+        self.0.entries.len() < before
     }
 
     /// The list of the directory `from` after it has become `to`.
@@ -103,7 +70,7 @@ impl Names {
     /// # Errors
     /// `NameTooLong` if a path gets too long.
     pub fn moved(&self, from: &KeyPath, to: &KeyPath) -> Result<Self> {
-        let mut moved = Self { entries: Vec::new(), shape: self.shape };
+        let mut moved = Self(PathList { entries: Vec::new(), form: self.0.form });
         for name in self.children(from) {
             moved.insert(&to.child(&name)?);
         }
@@ -113,24 +80,6 @@ impl Names {
 
 fn is(entry: &pickle::Value, path: &KeyPath) -> bool {
     entry.as_path().is_some_and(|entry| entry == path.as_bytes())
-}
-
-fn read_array(value: &StoredValue) -> Option<Vec<pickle::Value>> {
-    let Value::Array(values) = from_stored(value.clone()) else { return None };
-    let entry = |value| match value {
-        Value::String(text) => Some(pickle::Value::Text(text.into())),
-        Value::Base64(bytes) => Some(pickle::Value::Bytes(bytes.into())),
-        _ => None,
-    };
-    values.into_iter().map(entry).collect()
-}
-
-fn to_string(path: Bytes) -> Value {
-    match String::from_utf8(path.into()) {
-        Ok(text) if crate::proto::classic::is_xml_text(&text) => Value::String(text),
-        Ok(text) => Value::Base64(text.into_bytes()),
-        Err(error) => Value::Base64(error.into_bytes()),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
-use crate::pickle::Value;
 use crate::proto::classic::{Dialect, is_xml_text};
 use crate::store::ReadTxn;
 use crate::types::{Attr, Credentials, FileKind, Ino, Key, Name, TreePath, Ttl, XattrMode};
@@ -186,10 +185,6 @@ impl Commit<'_> {
     fn set_attributes(&self, namespace: &mut Namespace<'_>, ino: Ino) -> Result<()> {
         let attr = namespace.view().getattr(ino)?;
         let mut changes = self.dict.changes(&attr);
-        if ino == Ino::ROOT && self.dict.attributes.uid.is_none() {
-            // A client that makes a root of its own finds one here, which others use, too.
-            changes.mode = None;
-        }
         if let Place::Name { directory, ino: None, .. } = self.place {
             let parent = namespace.view().getattr(*directory)?;
             changes.uid = self.dict.attributes.uid.or(Some(parent.uid));
@@ -264,12 +259,7 @@ impl Commit<'_> {
         }
         note.is_put = true;
         note.server.clone_from(&self.dict.attributes.contents);
-        let others = self.dict.attributes.others.iter();
-        // The server is noted; what else a client calls contents means nothing.
-        let is_contents =
-            |key: &Value| key.as_bytes().is_some_and(|key| key.as_ref() == b"contents");
-        let others: Vec<_> = others.filter(|(key, _)| !is_contents(key)).cloned().collect();
-        note.others = note_members(&others);
+        note.others = note_members(&self.dict.attributes.others);
         note.xattrs = xattrs.unwrap_or(note.xattrs);
         note
     }

@@ -5,14 +5,19 @@
 //!   [`dict`] its dict of attributes.
 //! * [`put`] decides what a `put` means; [`take`] brings staged contents under a fresh native key,
 //!   and [`commit`] makes them, and the attributes, the file's in one transaction.
+//! * [`listing`] is about the lists of directories, and [`lists`] what is remembered of them for a
+//!   few seconds.
 //! * [`expire`] removes what has expired; [`pending`] tries again what could not come into the tree.
 //!
 //! # What is in the plain table all the same
 //!
-//! A value that is no dict of attributes; a dict under a path whose directory is not there; and the
-//! dict of a new file whose contents no server has, or whose server cannot be reached. Clients get
-//! back what they put, as ever, and the last kind comes into the tree as soon as its server answers.
-//! Where the tree has a file, it is what is under the path.
+//! A value that is no dict of attributes; a dict that names no chunk server, but has its contents in
+//! it, or none; a dict under a path whose directory is not there; and the dict of a new file whose
+//! contents no server has, or whose server cannot be reached. Clients get back what they put, as
+//! ever, and the last kind comes into the tree as soon as its server answers. Where the tree has a
+//! file, it is what is under the path, unless a client has put a dict with contents there: that one
+//! never meant the file, and finds what it put until it deletes that, or a dict replaces it that
+//! names a server.
 //!
 //! # Orders
 //!
@@ -24,28 +29,32 @@
 mod commit;
 mod dict;
 mod expire;
+mod listing;
+mod lists;
 mod look;
 pub mod notes;
 mod pending;
 mod put;
 mod take;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::block_in_place;
 
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::fs::FileSystem;
 use crate::master::service::Master;
 use crate::proto::Packed;
 use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
-use crate::proto::gateway::{Awaited, Resolve, Resolved};
+use crate::proto::form::{self, Ownership};
+use crate::proto::gateway::{Awaited, ListNames, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
 use crate::types::{FileKind, Key, TreePath};
 
+use lists::Lists;
 use look::Found;
 use pending::Pending;
 
@@ -57,6 +66,7 @@ pub struct Gateway {
     files: Arc<FileSystem>,
     client: RpcClient,
     pending: Mutex<Pending>,
+    lists: Mutex<Lists>,
 }
 
 impl Gateway {
@@ -64,7 +74,8 @@ impl Gateway {
     #[must_use]
     pub fn new(master: &Arc<Master>, files: &Arc<FileSystem>, client: RpcClient) -> Arc<Self> {
         let (master, files) = (Arc::clone(master), Arc::clone(files));
-        Arc::new(Self { master, files, client, pending: Mutex::default() })
+        let (pending, lists) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { master, files, client, pending, lists })
     }
 
     /// Offers the methods, in the place of those of the plain table alone.
@@ -75,7 +86,7 @@ impl Gateway {
             async { entry }
         });
         let own = Arc::clone(self);
-        registry.add(move |call: Put, _| Arc::clone(&own).put(call));
+        registry.add(move |call: Put, caller| Arc::clone(&own).put(call, caller));
         let own = Arc::clone(self);
         registry.add(move |call: ChangeSize, caller| {
             let done = block_in_place(|| own.change_size(&call, &caller));
@@ -92,6 +103,11 @@ impl Gateway {
             async { found.map(Packed) }
         });
         let own = Arc::clone(self);
+        registry.add(move |call: ListNames, _| {
+            let page = block_in_place(|| own.list_names(&call));
+            async { page.map(Packed) }
+        });
+        let own = Arc::clone(self);
         registry.add(move |call: Awaited, _| {
             let awaited = block_in_place(|| own.awaited(call));
             async { awaited.map(Packed) }
@@ -100,9 +116,7 @@ impl Gateway {
 
     fn get(&self, call: &Get) -> Result<Option<Entry>> {
         let now = clock::now();
-        if let Some(path) = TreePath::of(&call.key)
-            && let Some(found) = self.look(&path, now)?
-        {
+        if let Some(found) = self.find(&call.key, now)? {
             let ttl_s = found.ttl_s(now);
             return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
         }
@@ -110,10 +124,27 @@ impl Gateway {
         Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
     }
 
+    /// The file under a key, if there is one and no client has put a value of its own in front of it.
+    fn find(&self, key: &Key, now: Timestamp) -> Result<Option<Found>> {
+        let Some(path) = TreePath::of(key) else { return Ok(None) };
+        if self.own_entry(key, now)?.is_some() {
+            return Ok(None);
+        }
+        self.look(&path, now)
+    }
+
+    /// The dict in the hash table under a key that names no chunk server.
+    fn own_entry(&self, key: &Key, now: Timestamp) -> Result<Option<Entry>> {
+        let entry = self.master.state().get(key, now)?;
+        let is_own = |entry: &Entry| {
+            form::ownership(&entry.value).is_some_and(|whose| whose != Ownership::Shared)
+        };
+        Ok(entry.filter(is_own))
+    }
+
     fn resolve(&self, call: &Resolve) -> Result<Option<Resolved>> {
         let now = clock::now();
-        let Some(path) = TreePath::of(&call.key) else { return Ok(None) };
-        let Some(found) = self.look(&path, now)? else { return Ok(None) };
+        let Some(found) = self.find(&call.key, now)? else { return Ok(None) };
         let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
         let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
         let Found { attr, target, chunks, .. } = found;
@@ -141,7 +172,7 @@ impl Gateway {
     fn change_size(&self, call: &ChangeSize, caller: &Caller) -> Result<()> {
         let now = clock::now();
         let ChangeSize { key, server, size, .. } = call;
-        let found = TreePath::of(key).map(|path| self.look(&path, now)).transpose()?.flatten();
+        let found = self.find(key, now)?;
         let mut state = self.master.state();
         match found {
             Some(found) => {
@@ -151,6 +182,11 @@ impl Gateway {
             }
             None => state.change_size(key, server, *size, &caller.token(), now),
         }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        // Single steps: a panic leaves nothing half-done.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key's entry in the plain table and its charge are of the past.

@@ -6,8 +6,9 @@
 //! | `classic`        | inode                     | [`Note`] in postcard's form, version first |
 //! | `classic_expiry` | end in ms, inode          | nothing                                   |
 //! | `classic_form`   | dialect, one byte         | [`Layout`], one byte                      |
+//! | `classic_list`   | inode, dialect, one byte  | [`ListForm`], one byte                    |
 //!
-//! Numbers are 64 bits, big-endian.
+//! Numbers are 64 bits, big-endian. In `classic_list`, inode 0 has what was last seen of a dialect.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
+use crate::proto::path_list::ListForm;
 use crate::store::{ReadTxn, Table, Txn};
 use crate::types::{Attr, Ino, Name, ServerUrl};
 
@@ -26,8 +28,14 @@ const EXPIRIES: Table = Table("classic_expiry");
 /// The layout that clients of a dialect were last seen to use.
 const FORMS: Table = Table("classic_form");
 
+/// The form of a directory's list, by dialect.
+const LISTS: Table = Table("classic_list");
+
 /// The tables of this module.
-pub const TABLES: [Table; 3] = [NOTES, EXPIRIES, FORMS];
+pub const TABLES: [Table; 4] = [NOTES, EXPIRIES, FORMS, LISTS];
+
+/// The inode under which a dialect's form is, for lists that no client of it has put.
+const ANY: Ino = Ino(0);
 
 /// The version of a note's encoding.
 const VERSION: u8 = 1;
@@ -92,7 +100,7 @@ pub fn load(txn: &dyn ReadTxn, ino: Ino) -> Result<Option<Note>> {
 /// # Errors
 /// What the store says.
 pub fn save(txn: &mut dyn Txn, ino: Ino, note: &Note) -> Result<()> {
-    forget(txn, ino)?;
+    forget_note(txn, ino)?;
     let row = postcard::to_extend(note, vec![VERSION]).expect("notes have a binary form");
     txn.put(NOTES, &ino.0.to_be_bytes(), &row);
     if let Some(expiry) = &note.expiry {
@@ -129,6 +137,13 @@ pub fn relist(txn: &mut dyn Txn, directory: Ino) -> Result<()> {
 /// # Errors
 /// What the store says.
 pub fn forget(txn: &mut dyn Txn, ino: Ino) -> Result<()> {
+    for dialect in [Dialect::String, Dialect::Binary] {
+        txn.delete(LISTS, &list_key(ino, dialect));
+    }
+    forget_note(txn, ino)
+}
+
+fn forget_note(txn: &mut dyn Txn, ino: Ino) -> Result<()> {
     let Some(note) = load(txn, ino)? else { return Ok(()) };
     if let Some(expiry) = note.expiry {
         txn.delete(EXPIRIES, &expiry_key(expiry.at, ino));
@@ -172,6 +187,53 @@ pub fn learned(txn: &dyn ReadTxn, dialect: Dialect) -> Result<Option<Layout>> {
     let known = [Layout::Raw, Layout::Pickled].into_iter();
     let layout = known.into_iter().find(|layout| row.as_ref() == [layout_byte(*layout)]);
     layout.map(Some).ok_or_else(damaged)
+}
+
+/// The form in which clients of a dialect expect the list of a directory: that in which they put
+/// it, else the one that they were last seen to use.
+///
+/// # Errors
+/// What the store says.
+pub fn list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<ListForm>> {
+    match own_list_form(txn, ino, dialect)? {
+        Some(form) => Ok(Some(form)),
+        None => own_list_form(txn, ANY, dialect),
+    }
+}
+
+/// The form in which clients of a dialect have put the list of this directory.
+///
+/// # Errors
+/// What the store says.
+pub fn own_list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<ListForm>> {
+    let Some(row) = txn.get(LISTS, &list_key(ino, dialect))? else { return Ok(None) };
+    let known = LIST_FORMS.into_iter().find(|form| row.as_ref() == [list_form_byte(*form)]);
+    known.map(Some).ok_or_else(damaged)
+}
+
+/// Notes the form in which a client of a dialect has put the list of a directory.
+pub fn set_list_form(txn: &mut dyn Txn, ino: Ino, dialect: Dialect, form: ListForm) {
+    for ino in [ino, ANY] {
+        txn.put(LISTS, &list_key(ino, dialect), &[list_form_byte(form)]);
+    }
+}
+
+const LIST_FORMS: [ListForm; 4] =
+    [ListForm::List, ListForm::Tuple, ListForm::Strings, ListForm::Binaries];
+
+const fn list_form_byte(form: ListForm) -> u8 {
+    match form {
+        ListForm::List => 0,
+        ListForm::Tuple => 1,
+        ListForm::Strings => 2,
+        ListForm::Binaries => 3,
+    }
+}
+
+fn list_key(ino: Ino, dialect: Dialect) -> [u8; 9] {
+    let mut key = [dialect_byte(dialect); 9];
+    key[..8].copy_from_slice(&ino.0.to_be_bytes());
+    key
 }
 
 const fn dialect_byte(dialect: Dialect) -> u8 {

@@ -16,7 +16,8 @@ use crate::limits;
 use crate::master::namespace::View;
 use crate::proto::classic::Put;
 use crate::proto::form;
-use crate::types::{Key, TreePath, Ttl};
+use crate::rpc::Caller;
+use crate::types::{FileKind, Key, StoredValue, TreePath, Ttl};
 
 /// Paths in the plain table that may come into the tree.
 #[derive(Debug, Default)]
@@ -87,6 +88,11 @@ impl Pending {
     }
 }
 
+/// A dict that names a chunk server, and so may be a file of the tree.
+fn shared_dict(value: &StoredValue) -> Option<Dict> {
+    Dict::read(value).filter(|dict| dict.attributes.contents.is_some())
+}
+
 /// What came of trying.
 enum Tried {
     /// There is nothing more to try.
@@ -120,7 +126,7 @@ impl Gateway {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, stored) in page {
-                if TreePath::of(&key).is_some() && Dict::read(&stored.value).is_some() {
+                if TreePath::of(&key).is_some() && shared_dict(&stored.value).is_some() {
                     self.add_pending(key);
                 }
             }
@@ -153,7 +159,7 @@ impl Gateway {
         let (Some(entry), Some(path)) = (entry, TreePath::of(key)) else {
             return Ok(Tried::Over);
         };
-        let Some(dict) = Dict::read(&entry.value) else { return Ok(Tried::Over) };
+        let Some(dict) = shared_dict(&entry.value) else { return Ok(Tried::Over) };
         let server = dict.attributes.contents.as_ref();
         if has_chunks(dict.kind) && !server.is_some_and(|server| self.files.is_alive(server)) {
             return Ok(Tried::Waits);
@@ -172,6 +178,9 @@ impl Gateway {
         let ttl = Ttl::from_s(i64::try_from(entry.ttl_s.max(1)).unwrap_or(i64::MAX));
         let put = Put { key: key.clone(), dialect, value: entry.value, ttl };
         let is_done = self.put_dict(&path, &dict, &put, Some(&promotion)).await?;
+        if is_done && dict.kind == FileKind::Directory {
+            self.take_lists(&put, &dict, &Caller::default()).await;
+        }
         Ok(match is_done {
             true => Tried::Over,
             // Whoever overtook it has said what is to be tried next, if anything.

@@ -17,15 +17,20 @@ use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
 use crate::proto::classic::Put;
+use crate::proto::form::{self, Ownership};
 use crate::proto::values::Done;
+use crate::rpc::Caller;
 use crate::types::{Credentials, FileKind, Ino, TreePath};
 
 impl Gateway {
-    pub(super) async fn put(self: Arc<Self>, call: Put) -> Result<Done> {
+    pub(super) async fn put(self: Arc<Self>, call: Put, caller: Caller) -> Result<Done> {
         let Some(path) = TreePath::of(&call.key) else { return self.put_plain(call) };
         self.overtake_pending(&call.key);
         if call.ttl.is_zero() {
-            return block_in_place(|| self.delete(&path, &call)).map(|()| Done);
+            return block_in_place(|| self.delete(&path, &call, &caller)).map(|()| Done);
+        }
+        if self.is_own(&call)? {
+            return self.put_plain(call);
         }
         let Some(dict) = Dict::read(&call.value) else {
             if block_in_place(|| self.look(&path, clock::now()))?.is_some() {
@@ -36,6 +41,9 @@ impl Gateway {
             return self.put_plain(call);
         };
         if self.put_dict(&path, &dict, &call, None).await? {
+            if dict.kind == FileKind::Directory {
+                self.take_lists(&call, &dict, &caller).await;
+            }
             return Ok(Done);
         }
         // Whoever put it finds it again, and the tree gets it as soon as that can be.
@@ -43,6 +51,18 @@ impl Gateway {
         let done = self.put_plain(call)?;
         self.add_pending(key);
         Ok(done)
+    }
+
+    /// Whether a value is a matter between the hash table and its clients: a dict with its contents
+    /// in it, or with none at all where there is no file whose attributes it could change.
+    fn is_own(&self, call: &Put) -> Result<bool> {
+        match form::ownership(&call.value) {
+            Some(Ownership::Own) => Ok(true),
+            Some(Ownership::Unsaid) => {
+                Ok(block_in_place(|| self.find(&call.key, clock::now()))?.is_none())
+            }
+            Some(Ownership::Shared) | None => Ok(false),
+        }
     }
 
     fn put_plain(&self, call: Put) -> Result<Done> {
@@ -101,7 +121,22 @@ impl Gateway {
     }
 
     /// Takes the name away. The root only seems to go: the tree is never deleted.
-    fn delete(&self, path: &TreePath, call: &Put) -> Result<()> {
+    fn delete(&self, path: &TreePath, call: &Put, caller: &Caller) -> Result<()> {
+        if self.own_entry(&call.key, clock::now())?.is_some() {
+            // What is under the path in the tree, its client has never seen.
+            return self.master.state().forget(&call.key);
+        }
+        let leaving = self.keep_in_lists(path, caller)?;
+        let deleted = self.delete_from_tree(path);
+        if let (Err(_), Some(leaving)) = (&deleted, &leaving) {
+            self.stays_in_tree(leaving);
+        }
+        deleted?;
+        self.forget_plain(&call.key);
+        Ok(())
+    }
+
+    fn delete_from_tree(&self, path: &TreePath) -> Result<()> {
         self.files.transact(Origin::NOBODY, |txn, time| {
             let Some((parents, name)) = path.split() else {
                 let mut note = notes::load(txn, Ino::ROOT)?.unwrap_or_default();
@@ -123,9 +158,7 @@ impl Gateway {
                 }
             }
             Ok(((), namespace.into_effects()))
-        })?;
-        self.forget_plain(&call.key);
-        Ok(())
+        })
     }
 }
 

@@ -190,8 +190,8 @@ impl Gateway {
             Contents::Chunks { server, staged, .. } | Contents::Bytes { server, staged, .. } => {
                 self.discard(key, server, staged.token).await;
             }
-            // The list of a directory, and what a fifo has for contents, mean nothing in the tree.
-            Contents::Same if !matches!(dict.kind, FileKind::Regular | FileKind::Symlink) => {
+            // What a fifo has for contents means nothing in the tree.
+            Contents::Same if matches!(dict.kind, FileKind::Fifo | FileKind::Socket) => {
                 let Some(server) = &dict.attributes.contents else { return };
                 let is_known = block_in_place(|| self.master.state().is_registered(server));
                 if is_known.unwrap_or(false) && self.files.may_answer(server) {

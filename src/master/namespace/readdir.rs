@@ -46,6 +46,14 @@ impl View<'_> {
         Ok(DirPage { parent: contents.parent, entries, is_last, until })
     }
 
+    /// The place that the next name of a directory will have in its order.
+    ///
+    /// # Errors
+    /// `Stale`; `NotDirectory`.
+    pub fn listing_end(&self, directory: Ino) -> Result<Cookie> {
+        Ok(self.inode(directory)?.directory()?.next_cookie)
+    }
+
     fn place_of_small(&self, attr: &Attr) -> Result<Option<ChunkLayout>> {
         let is_small = attr.kind == FileKind::Regular
             && (1..=limits::SMALL_FILE_SIZE_MAX).contains(&attr.size);

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::rpc::client::CallError;
 use crate::rpc::client::connector::Connector;
 use crate::rpc::fault::Fault;
+use crate::rpc::program::OWN_USER_AGENT;
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::text::shortened;
 use crate::rpc::wire::{ACCEPT_POST, Decoder, Form, Message, MessageBody};
@@ -95,10 +96,7 @@ impl Sender {
         let request = Request::post(endpoint.clone())
             .header(CONTENT_TYPE, form.media_type())
             .header(ACCEPT, Form::Binary.media_type())
-            .header(
-                USER_AGENT,
-                HeaderValue::from_static(concat!("htfs/", env!("CARGO_PKG_VERSION"))),
-            )
+            .header(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT))
             .body(body)
             .map_err(|error| Failure::Refused { reason: error.to_string() })?;
         let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;

@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits;
 use crate::rpc::fault::Fault;
+use crate::rpc::program::Program;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
 use crate::rpc::server::memory::{Room, UNCOUNTED_MAX};
@@ -73,6 +74,7 @@ pub(super) async fn answer(
 ) -> (Response<AnswerBody>, bool) {
     // Only who asks for it hears of a form that is not XML-RPC.
     let form = Form::named(request.headers().get(ACCEPT));
+    let caller = caller.with_program(Program::of(request.headers()));
     let (mut response, is_refused) = answer_in(form, request, shared, caller).await;
     if form == Form::Binary {
         response.headers_mut().insert(ACCEPT_POST, form.media_type());

@@ -1,9 +1,13 @@
 //! The notes, over a map.
 
-use super::{Expiry, Note, expired, forget, learn, learned, load, save, save_unlisted};
+use super::{
+    Expiry, Note, expired, forget, learn, learned, list_form, load, own_list_form, save,
+    save_unlisted, set_list_form,
+};
 use crate::clock::Timestamp;
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
+use crate::proto::path_list::ListForm;
 use crate::store::Memory;
 use crate::types::{Attr, Ino, Name};
 
@@ -68,4 +72,22 @@ fn the_layout_of_each_dialect_is_remembered() {
     learn(&mut store, Dialect::Binary, Layout::Pickled).unwrap();
     assert_eq!(learned(&store, Dialect::String).unwrap(), Some(Layout::Raw));
     assert_eq!(learned(&store, Dialect::Binary).unwrap(), Some(Layout::Pickled));
+}
+
+#[test]
+fn the_form_of_a_list_is_that_of_the_directory_or_of_the_dialect() {
+    let mut store = Memory::new();
+    let [string, binary] = [Dialect::String, Dialect::Binary];
+    assert_eq!(list_form(&store, Ino(7), string).unwrap(), None);
+    set_list_form(&mut store, Ino(7), string, ListForm::Strings);
+    set_list_form(&mut store, Ino(8), string, ListForm::Tuple);
+    set_list_form(&mut store, Ino(7), binary, ListForm::Binaries);
+    assert_eq!(list_form(&store, Ino(7), string).unwrap(), Some(ListForm::Strings));
+    assert_eq!(list_form(&store, Ino(9), string).unwrap(), Some(ListForm::Tuple));
+    assert_eq!(list_form(&store, Ino(9), binary).unwrap(), Some(ListForm::Binaries));
+    // A note that is saved again keeps it, an inode that goes does not.
+    save(&mut store, Ino(7), &note(1, None)).unwrap();
+    assert_eq!(own_list_form(&store, Ino(7), string).unwrap(), Some(ListForm::Strings));
+    forget(&mut store, Ino(7)).unwrap();
+    assert_eq!(own_list_form(&store, Ino(7), string).unwrap(), None);
 }

@@ -1,0 +1,175 @@
+//! The lists of directories: the names that a classic client is given, and what is learned from the
+//! lists that it puts.
+//!
+//! Names come and go with what they stand for, so a list changes nothing in the tree. It tells in
+//! which form its client stores lists, and which deleted names the client has done with.
+
+use std::collections::HashSet;
+
+use tokio::task::block_in_place;
+
+use super::Gateway;
+use super::dict::Dict;
+use super::look::Place;
+use super::notes;
+use crate::clock;
+use crate::error::{ErrorKind, Result};
+use crate::limits;
+use crate::master::fs::Origin;
+use crate::master::namespace::{Effects, PageRequest, View};
+use crate::proto::Packed;
+use crate::proto::classic::{Dialect, Put};
+use crate::proto::gateway::{ListNames, NamesPage, StagedList, TakeLists};
+use crate::rpc::{Caller, Program};
+use crate::types::{DirPage, Ino, Key, Name, ServerUrl, TreePath};
+
+/// A name that is being deleted, which stays in the lists of its directory meanwhile.
+pub(super) struct Leaving {
+    directory: Ino,
+    name: Name,
+}
+
+impl Gateway {
+    /// Some names of a directory, with those behind them that were deleted, for classic clients.
+    ///
+    /// # Errors
+    /// As `fs.readdir`.
+    pub(super) fn list_names(&self, call: &ListNames) -> Result<NamesPage> {
+        let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
+        let request = PageRequest {
+            after: call.after.0,
+            until: call.until.0,
+            limit: limits::DIRECTORY_PAGE_MAX,
+            with_attr: false,
+        };
+        let (page, form) = self.files.store().read(|txn| {
+            let page = View::new(txn).readdir(call.ino, request)?;
+            Ok((page, notes::list_form(txn, call.ino, dialect)?))
+        })?;
+        let DirPage { entries, is_last, until, .. } = page;
+        let next = entries.last().map(|entry| entry.cookie).filter(|_| !is_last);
+        let mut names: Vec<Name> = entries.into_iter().map(|entry| entry.name).collect();
+        if next.is_none() {
+            // Asked after the tree: a name that goes in between is in one of them.
+            names.extend(self.deleted_names(call.ino)?);
+        }
+        Ok(NamesPage { names, next, until, form: form.unwrap_or_default() })
+    }
+
+    /// Deleted names that stay in lists, without those that are there again.
+    fn deleted_names(&self, directory: Ino) -> Result<Vec<Name>> {
+        let mut deleted = self.lists().show(directory, clock::uptime());
+        if !deleted.is_empty() {
+            self.files.store().read(|txn| {
+                let view = View::new(txn);
+                let mut absent = Vec::new();
+                for name in deleted.drain(..) {
+                    if view.find(directory, &name)?.is_none() {
+                        absent.push(name);
+                    }
+                }
+                deleted = absent;
+                Ok(())
+            })?;
+        }
+        Ok(deleted)
+    }
+
+    /// A client is about to delete a path: its name stays in the lists until the client has put one
+    /// without it. To be called before the transaction that deletes.
+    pub(super) fn keep_in_lists(
+        &self,
+        path: &TreePath,
+        caller: &Caller,
+    ) -> Result<Option<Leaving>> {
+        // Our own clients take no list for all there is.
+        if caller.program() == Program::Htfs {
+            return Ok(None);
+        }
+        let found = self.files.store().read(|txn| {
+            let view = View::new(txn);
+            match Place::of(view, path)? {
+                Place::Name { directory, name, ino: Some(_) } => {
+                    Ok(view.cookie(directory, &name)?.map(|cookie| (directory, name, cookie)))
+                }
+                _ => Ok(None),
+            }
+        })?;
+        let Some((directory, name, cookie)) = found else { return Ok(None) };
+        let (by, now) = (caller.token(), clock::uptime());
+        let stays = self.lists().delete(directory, (&name, cookie), &by, now);
+        Ok(stays.then_some(Leaving { directory, name }))
+    }
+
+    /// The name was not deleted after all.
+    pub(super) fn stays_in_tree(&self, leaving: &Leaving) {
+        self.lists().restore(leaving.directory, &leaving.name);
+    }
+
+    /// After a client's `put` of a directory: learns from the lists that were put at its server.
+    pub(super) async fn take_lists(&self, call: &Put, dict: &Dict, caller: &Caller) {
+        let Some(server) = &dict.attributes.contents else { return };
+        let is_known = block_in_place(|| self.master.state().is_registered(server));
+        let lists = match is_known.unwrap_or(false) && self.files.may_answer(server) {
+            true => self.staged_lists(&call.key, server).await,
+            false => Vec::new(),
+        };
+        let learned = block_in_place(|| self.learn_lists(&call.key, lists, caller));
+        if let Err(error) = learned {
+            tracing::warn!("the list of {} is not taken note of: {error}", call.key);
+        }
+    }
+
+    async fn staged_lists(&self, key: &Key, server: &ServerUrl) -> Vec<StagedList> {
+        match self.client.call(server.as_str(), TakeLists { key: key.clone() }).await {
+            Ok(Packed(lists)) => lists,
+            Err(error) => {
+                tracing::debug!("{server} keeps the list that was put there for {key}: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn learn_lists(&self, key: &Key, lists: Vec<StagedList>, caller: &Caller) -> Result<()> {
+        let Some(path) = TreePath::of(key) else { return Ok(()) };
+        let found = self.files.store().read(|txn| {
+            let view = View::new(txn);
+            let Some(ino) = Place::of(view, &path)?.ino() else { return Ok(None) };
+            match view.listing_end(ino) {
+                Ok(end) => Ok(Some((ino, end))),
+                // It is another thing by now, or gone.
+                Err(error) if error.kind() == ErrorKind::NotDirectory => Ok(None),
+                Err(error) => Err(error),
+            }
+        })?;
+        let Some((ino, end)) = found else { return Ok(()) };
+        if let Some(latest) = lists.first() {
+            self.learn_form(ino, latest)?;
+        }
+        let names = lists.iter().map(|list| names_in(key, list)).collect();
+        self.lists().put(ino, names, end, &caller.token(), clock::uptime());
+        Ok(())
+    }
+
+    /// Remembers the form of lists, which changes hardly ever.
+    fn learn_form(&self, ino: Ino, list: &StagedList) -> Result<()> {
+        let known = |txn: &dyn crate::store::ReadTxn| notes::own_list_form(txn, ino, list.dialect);
+        if self.files.store().read(known)? == Some(list.form) {
+            return Ok(());
+        }
+        self.files.transact(Origin::NOBODY, |txn, _| {
+            notes::set_list_form(txn, ino, list.dialect, list.form);
+            Ok(((), Effects::default()))
+        })
+    }
+}
+
+/// The names in a directory that a list of its means.
+fn names_in(directory: &Key, list: &StagedList) -> HashSet<Name> {
+    let above = directory.as_bytes().strip_suffix(b"/").unwrap_or(directory.as_bytes());
+    let name = |path: &bytes::Bytes| {
+        let name = path.strip_prefix(above)?.strip_prefix(b"/")?;
+        Name::new(name.to_vec()).ok()
+    };
+    list.paths.iter().filter_map(name).collect()
+}
