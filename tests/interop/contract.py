@@ -247,12 +247,13 @@ class Files(Contract):
             self.assertEqual(server.get("kept too")["value"], [1, {"a": 0.5}])
             self.assertEqual(server.get("new"), {})
             server.put("kept", "after", 1000)
-            self.assertIs(server.write_file("dump"), True)
+            self.assertIs(server.write_file("./dump"), True)
+            server.put("kept", "later", 1000)
             self.assertIs(server.read_file("dump"), True)
             self.assertEqual(server.get("kept")["value"], "after")
 
     def test_a_path_in_a_file_name_is_a_fault(self):
-        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./dump", "dump/"]
+        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./a/b", "./", "dump/"]
         for server in (self.master, self.chunk):
             for name in names:
                 self.assertFault(server.read_file, name)
