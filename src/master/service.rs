@@ -115,7 +115,8 @@ impl Master {
         &self.store
     }
 
-    fn read_file(&self, name: &str) -> Result<()> {
+    /// Loads the table from a file; the tree is not touched.
+    pub(super) fn read_file(&self, name: &str) -> Result<()> {
         let path = self.dir.dump_to_read(name)?;
         let dump = Dump::open(&path, ROLE).map_err(|error| error.context(name))?;
         self.state().load(&dump, clock::now()).map_err(|error| error.context(name))

@@ -17,7 +17,8 @@ import sys
 import time
 from datetime import datetime
 
-from ht_proxy import PYTHON_2, TEXT, connect, load_attributes, native, to_bytes, xmlrpc_client
+from ht_proxy import (NOT_IN_XML, PYTHON_2, TEXT, connect, load_attributes, native, to_bytes,
+                      xmlrpc_client)
 
 try:
     from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
@@ -39,9 +40,15 @@ class Either(object):
         self.data = data
 
     def asked_with(self, key):
-        """The value as the type that the asking program has for its keys."""
-        is_binary = isinstance(key, xmlrpc_client.Binary)
-        return xmlrpc_client.Binary(self.data) if is_binary else self.data
+        """The value as the type that the asking program has for its keys, if it is text."""
+        if not isinstance(key, xmlrpc_client.Binary):
+            try:
+                text = self.data.decode("utf-8")
+            except UnicodeDecodeError:
+                text = u"\0"
+            if not NOT_IN_XML.search(text):
+                return text
+        return xmlrpc_client.Binary(self.data)
 
 
 def dumped(value):

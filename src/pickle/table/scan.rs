@@ -1,5 +1,5 @@
-//! A first look over a pickle, which builds nothing: its opcodes are known and whole, and these are
-//! the numbers in the memo that it asks for.
+//! A first look over a pickle, which builds nothing: it is whole, and these are the numbers in the memo
+//! that it asks for. What it must not hold is for the reader to say, which knows more of it.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -15,7 +15,7 @@ const NUMBER_SIZE_MAX: usize = 64;
 /// The numbers in the memo that GET asks for.
 ///
 /// # Errors
-/// [`PickleError`] if the pickle is cut short, or has opcodes that plain data does not need.
+/// [`PickleError`] if the pickle is cut short, or has opcodes that there are not.
 pub(super) fn recalled(from: impl BufRead) -> Result<HashSet<u32>, PickleError> {
     let mut source = Stream::new(from, NUMBER_SIZE_MAX);
     let mut recalled = HashSet::new();
@@ -64,22 +64,24 @@ fn pass_operands(
         | b't'
         | b'R'
         | b'N'
+        | b'0'..=b'2'
+        | b'b'
+        | b'o'
+        | b'Q'
+        | 0x81
         | 0x85..=0x89
-        | 0x93
-        | 0x94 => Ok(()),
-        0x80 | b'K' | b'q' => source.skip(1),
-        b'M' => source.skip(2),
-        b'J' | b'r' => source.skip(4),
+        | 0x8f..=0x94
+        | 0x97
+        | 0x98 => Ok(()),
+        0x80 | 0x82 | b'K' | b'q' => source.skip(1),
+        0x83 | b'M' => source.skip(2),
+        0x84 | b'J' | b'r' => source.skip(4),
         0x95 | b'G' => source.skip(8),
-        b'I' | b'L' | b'F' | b'S' | b'V' | b'p' => source.skip_line(),
-        b'c' => source.skip_line().and_then(|()| source.skip_line()),
+        b'I' | b'L' | b'F' | b'S' | b'V' | b'P' | b'p' => source.skip_line(),
+        b'c' | b'i' => source.skip_line().and_then(|()| source.skip_line()),
         0x8a | b'U' | b'C' | 0x8c => pass_counted::<1>(source),
         0x8b | b'T' | b'B' | b'X' => pass_counted::<4>(source),
         0x8e | 0x8d | 0x96 => pass_counted::<8>(source),
-        b'i' => {
-            let (module, name) = (source.line()?, source.line()?);
-            Err(PickleError::global(&module, &name))
-        }
         _ => Err(PickleError::Opcode { opcode, at }),
     }
 }

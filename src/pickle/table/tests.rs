@@ -153,6 +153,8 @@ fn what_is_no_table_is_refused() {
         (format!("(dS'a'\n(S'v'\n{date}ts.."), "behind its end"),
         (format!("(dS'a'\n(S'v'\n{date}t"), "cut short"),
         (format!("(dS'a'\n((ixmlrpclib\nBinary\np1\n{date}ts."), "xmlrpclib.Binary"),
+        (format!("(dS'a'\n(cxmlrpclib\nBinary\no}}b{date}ts."), "xmlrpclib.Binary"),
+        (format!("(dS'a'\n(Nb{date}ts."), "0x62"),
         (format!("(dS'a'\n(cos\nsystem\n(S'true'\ntR{date}ts."), "os.system"),
         // An entry changes what an earlier one has stored.
         (format!("(dS'a'\n((lp0\n{date}tsS'b'\n(g0\nNa{date}ts."), "damaged"),
