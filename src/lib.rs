@@ -19,8 +19,10 @@
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
+//! * [`admin`]: the commands of the program `htfs`, a client of them all.
 //! * [`embedded`]: a master, chunk servers and a client in one process.
 
+pub mod admin;
 pub mod chunk;
 pub mod cli;
 pub mod client;

@@ -74,6 +74,18 @@ pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 /// Default of `--backup-every`: updates in the log before the backup is renewed.
 pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
 
+/// Operations of a log that `log.show` answers if nobody says how many.
+pub const LOG_SHOWN_DEFAULT: u64 = 20;
+
+/// Operations of a log in one answer of `log.show`.
+pub const LOG_SHOWN_MAX: u64 = 1000;
+
+/// Longest time that a command of `htfs` waits for one server.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Servers that a command of `htfs` asks at once.
+pub const COMMAND_CALLS_MAX: usize = 16;
+
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 

@@ -6,6 +6,7 @@ mod chunk;
 mod contents;
 mod directory;
 mod file;
+mod log;
 mod path;
 mod ttl;
 
@@ -22,6 +23,7 @@ pub use chunk::{ChunkKey, ChunkLayout, Cut, DroppedChunk};
 pub use contents::{ChunkStat, ChunkVersion, Extent, Space, Whence};
 pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
+pub use log::{LogState, Operation};
 pub use path::TreePath;
 pub use ttl::Ttl;
 
@@ -172,6 +174,14 @@ impl ServerUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl std::str::FromStr for ServerUrl {
+    type Err = FsError;
+
+    fn from_str(url: &str) -> Result<Self, FsError> {
+        Self::new(url)
     }
 }
 

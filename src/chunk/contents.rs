@@ -8,6 +8,7 @@
 //! Lock order: `syncing`, then `pinned`, then one of `index` and `loose`; never two of the last.
 
 mod dump;
+mod log;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};

@@ -2,6 +2,8 @@
 //!
 //! Whatever may take the disk's time runs where it keeps no other call waiting.
 
+mod log;
+
 use std::io::Write;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub fn registry(dir: &Arc<DataDir>, contents: &Arc<Contents>) -> Registry {
     let mut registry = Registry::default();
     add_table(&mut registry, contents);
     add_files(&mut registry, dir, contents);
+    log::add_to(&mut registry, contents);
     registry
 }
 

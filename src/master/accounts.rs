@@ -57,7 +57,9 @@ impl Charge {
         Self { parts: vec![Part { server, bytes, settled: bytes }], pending: None }
     }
 
-    fn bytes(&self) -> u64 {
+    /// Bytes of it, on all servers.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 

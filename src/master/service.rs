@@ -3,6 +3,8 @@
 //! The state is behind one lock, which is never held across an await. Whatever may take the disk's
 //! time runs where it keeps no other call waiting.
 
+mod log;
+
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,6 +43,7 @@ impl Master {
         self.add_table(&mut registry);
         self.add_servers(&mut registry);
         self.add_files(&mut registry);
+        self.add_log(&mut registry);
         registry
     }
 

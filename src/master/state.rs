@@ -2,6 +2,7 @@
 //! one update, logged before it is applied.
 
 mod dump;
+mod log;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ use crate::master::accounts::{self, Sizes};
 use crate::master::placement::Placement;
 use crate::proto::classic::Entry;
 use crate::proto::form;
-use crate::store::logged::LOG;
+use crate::store::logged;
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, Record, Store, Table};
 use crate::types::{Key, ServerUrl, StoredValue, Ttl};
@@ -66,7 +67,8 @@ impl State {
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
         let tables: Vec<Table> = table::TABLES.into_iter().chain(accounts::TABLES).collect();
         let others = super::fs::tables();
-        let store = Store::open(&dir.store(), &[tables.as_slice(), &[LOG], &others].concat())?;
+        let all = [tables.as_slice(), &logged::OWN_TABLES, &others].concat();
+        let store = Store::open(&dir.store(), &all)?;
         let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
         let mut state = Self {
             logged,

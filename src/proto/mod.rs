@@ -8,6 +8,7 @@ mod field;
 pub mod form;
 pub mod fs;
 pub mod gateway;
+pub mod log;
 pub mod path_list;
 pub mod python;
 pub mod server;
