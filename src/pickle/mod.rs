@@ -144,6 +144,17 @@ pub enum PickleError {
     Unexpected(&'static str),
 }
 
+/// Whether bytes begin as picklers begin a dict. It is not looked at any further.
+#[must_use]
+pub fn may_be_dict(pickle: &[u8]) -> bool {
+    let body = match pickle {
+        [0x80, _, 0x95, rest @ ..] => rest.get(8..).unwrap_or_default(),
+        [0x80, _, rest @ ..] => rest,
+        _ => pickle,
+    };
+    body.starts_with(b"}") || body.starts_with(b"(d")
+}
+
 impl From<PickleError> for FsError {
     fn from(error: PickleError) -> Self {
         let kind = match error {

@@ -147,6 +147,10 @@ pub enum Ownership {
 /// Whose the dict of attributes in a value is; `None` for every other value.
 #[must_use]
 pub fn ownership(value: &StoredValue) -> Option<Ownership> {
+    // Contents are large, and hardly ever a dict: that shows in their first bytes.
+    if value.kind == ValueKind::Xml || !pickle::may_be_dict(&value.bytes) {
+        return None;
+    }
     let dict = unwrap_pickle(value)?;
     dict.get("st_mode")?;
     Some(match dict.get("contents") {
