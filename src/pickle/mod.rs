@@ -147,12 +147,24 @@ pub enum PickleError {
 /// Whether bytes begin as picklers begin a dict. It is not looked at any further.
 #[must_use]
 pub fn may_be_dict(pickle: &[u8]) -> bool {
-    let body = match pickle {
+    let body = without_head(pickle);
+    body.starts_with(b"}") || body.starts_with(b"(d")
+}
+
+/// The same for a list.
+#[must_use]
+pub fn may_be_list(pickle: &[u8]) -> bool {
+    let body = without_head(pickle);
+    body.starts_with(b"]") || body.starts_with(b"(l")
+}
+
+/// A pickle without its protocol and the length of its first frame.
+fn without_head(pickle: &[u8]) -> &[u8] {
+    match pickle {
         [0x80, _, 0x95, rest @ ..] => rest.get(8..).unwrap_or_default(),
         [0x80, _, rest @ ..] => rest,
         _ => pickle,
-    };
-    body.starts_with(b"}") || body.starts_with(b"(d")
+    }
 }
 
 impl From<PickleError> for FsError {
