@@ -23,6 +23,19 @@ pub enum Layout {
     Pickled,
 }
 
+impl Layout {
+    /// What clients of a dialect do when nobody has told or shown them anything. The homework pickles
+    /// contents and has to put the pickle, which is bytes, into a `Binary`; who goes without `Binary`
+    /// puts the contents as they are, which is what the report says: `put(path, contents, ttl)`.
+    #[must_use]
+    pub const fn usual(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::String => Self::Raw,
+            Dialect::Binary => Self::Pickled,
+        }
+    }
+}
+
 /// How one file's contents are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Form {
