@@ -278,15 +278,27 @@ pub const DELETED_NAME_GRACE: Duration = Duration::from_secs(5);
 /// Lists of one directory that a master remembers for that, the latest ones.
 pub const LIST_PUTS_KEPT_MAX: usize = 64;
 
+/// Paths in the list of a directory that are not directly in it.
+pub const DEEP_NAMES_MAX: usize = 16_384;
+
 /// Names in the lists of directories, and of deleted names, that a master remembers for that.
 pub const LISTED_NAMES_MAX: usize = 4 << 20;
 
-/// A value that was staged, and for which its client has not come to the master, is removed after
-/// this long: the client has died.
-pub const STAGED_GRACE: Duration = Duration::from_secs(3600);
+/// Time between two looks at whether staged values have to make room.
+pub const RECLAIM_PERIOD: Duration = Duration::from_secs(1);
 
-/// Staged values of which a chunk server remembers since when they are there.
-pub const STAGED_WATCHED_MAX: usize = 65_536;
+/// Free space under which they do, in bytes, beside the reserve of the server. On small disks it is
+/// the part below.
+pub const RECLAIM_ROOM_MAX: u64 = 256 << 20;
+
+/// One in so many bytes of the disk.
+pub const RECLAIM_ROOM_PART: u64 = 32;
+
+/// Staged values that are looked at in one round of making room: the oldest.
+pub const RECLAIMED_AT_ONCE_MAX: usize = 65_536;
+
+/// A staged value that is younger makes no room: its client is on its way to the master.
+pub const RECLAIM_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Time between two heartbeats of a chunk server.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
@@ -375,5 +387,4 @@ const _: () = {
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(BACKUP_EVERY_DEFAULT > 0);
-    assert!(CHARGE_TIMEOUT.as_millis() < STAGED_GRACE.as_millis());
 };

@@ -5,10 +5,13 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use common::classic::{Classic, DIALECTS};
 use common::cluster::{Cluster, Kind};
 use common::rpc::{Rpc, key_of};
-use common::run;
+use common::{SOON, keys, run, wait_until};
+use htfs::chunk;
 use htfs::error::{ErrorKind, FsError};
 use htfs::limits;
 use htfs::proto::classic::{Dialect, Get, Put};
@@ -115,6 +118,57 @@ fn a_full_chunk_server_goes_on_and_has_room_again_after_deletions() {
     }
     let again = put_until_full(&rpc, url);
     assert!(again.abs_diff(full_at) <= 1, "{again} instead of {full_at}");
+}
+
+/// A chunk server in this process with its data on a small disk, for which no value is too young.
+fn chunk_on(disk: &Disk, master: &str) -> (tokio::runtime::Runtime, chunk::Running) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let (cert, key) = (keys().certificate.clone(), keys().key.clone());
+    let config = chunk::Config::new(master.to_owned(), disk.path.join("data"), cert, key);
+    let config = chunk::Config { reclaim_age_min: Duration::ZERO, ..config };
+    let mut running = runtime.block_on(chunk::start(config)).expect("the chunk server starts");
+    runtime.block_on(running.joined());
+    (runtime, running)
+}
+
+#[test]
+fn on_a_full_disk_the_oldest_values_go_that_nobody_comes_for() {
+    let cluster = Cluster::start(&Kind::Rust, 0);
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = Disk::mount(dir.path().join("disk"), 128);
+    let (runtime, chunk) = chunk_on(&disk, &cluster.master.url);
+    let (rpc, url) = (Rpc::new(), chunk.url().as_str());
+    let classic = Classic::new(&cluster.master.url, DIALECTS[2]);
+    classic.write("/file", &[7; 2 * MIB]).expect("there is room");
+    put(&rpc, url, "no path", 2 * MIB, DAY_S).expect("there is room");
+    // A dict at the master waits for one, and one is a whole file of a program without a master.
+    put(&rpc, url, "/awaited", 2 * MIB, DAY_S).expect("there is room");
+    let awaited = StoredValue { kind: ValueKind::String, bytes: "no dict".into() };
+    rpc.put_value(&cluster.master.url, "/awaited", awaited).expect("put");
+    let text = "x".repeat(2 * MIB);
+    let whole = format!("(dS'st_mode'\nI33188\nsS'contents'\nS'{text}'\ns.");
+    let whole = StoredValue { kind: ValueKind::String, bytes: whole.into() };
+    rpc.put_value(url, "/whole", whole).expect("there is room");
+
+    let many = 100;
+    for number in 0..many {
+        put(&rpc, url, &format!("/dead {number}"), 2 * MIB, DAY_S).expect("room is made");
+    }
+    let is_there = |number: usize| size_of(&rpc, url, &format!("/dead {number}")).is_some();
+    let left = (0..many).filter(|number| is_there(*number)).count();
+    assert!((10..60).contains(&left), "{left} of {many} are left");
+    assert!((many - left..many).all(is_there), "the latest ones are left");
+    for kept in ["no path", "/awaited", "/whole"] {
+        assert!(size_of(&rpc, url, kept).is_some(), "{kept} is gone");
+    }
+    assert_eq!(classic.read("/file").expect("get").expect("it is there").len(), 2 * MIB);
+    // Native contents get room as well, and what has none left is refused.
+    wait_until("there is room for others", SOON, || {
+        let free = htfs::store::file::free_space(&disk.path).expect("it is mounted");
+        free > limits::DISK_RESERVE + 128 * MIB as u64 / limits::RECLAIM_ROOM_PART
+    });
+    assert_full(put(&rpc, url, "too large", 200 * MIB, DAY_S));
+    runtime.block_on(chunk.stop()).expect("it stops well");
 }
 
 #[test]

@@ -15,8 +15,10 @@ use common::rpc::{Rpc, text_value};
 use common::{SOON, wait_until};
 use htfs::error::{ErrorKind, FsError};
 use htfs::limits::CHUNK_SIZE;
-use htfs::pickle::Attributes;
+use htfs::pickle::{Attributes, Value};
+use htfs::proto::classic::Dialect;
 use htfs::proto::form::{Form, Layout};
+use htfs::proto::path_list::{ListForm, PathList};
 use htfs::rpc::CallError;
 use htfs::types::{ServerUrl, StoredValue};
 
@@ -436,4 +438,66 @@ fn the_mode_of_the_root_is_that_of_its_dict() {
     wait_until("the mount has heard of it", SOON, || {
         fs::metadata(mount.root()).expect("stat").mode() == libc::S_IFDIR | 0o711
     });
+}
+
+#[test]
+fn a_list_comes_back_in_the_form_in_which_it_was_put() {
+    let cluster = Cluster::start(&Kind::Rust, 2);
+    let mount = mount(&cluster);
+    let [string, _, _, binary] = DIALECTS.map(|form| Classic::new(&cluster.master.url, form));
+    let list = |form| PathList { entries: vec![Value::str("/")], form };
+    let write = |form, dialect| list(form).write(dialect).expect("it has a form");
+    let read = |classic: &Classic, path: &str| {
+        let value = classic.value(path).expect("get").expect("it is there");
+        PathList::read(&value).unwrap_or_else(|| panic!("no list: {value:?}"))
+    };
+    // A client with arrays and one with pickles have the same directory.
+    string.put_list("/", write(ListForm::Strings, Dialect::String)).expect("put");
+    binary.put_list("/", write(ListForm::Tuple, Dialect::Binary)).expect("put");
+    fs::write(mount.path("gr\u{fc}n"), b"x").expect("it can be written");
+    fs::create_dir(mount.path("d")).expect("mkdir");
+    for (classic, form) in [(&string, ListForm::Strings), (&binary, ListForm::Tuple)] {
+        let found = read(classic, "/");
+        let paths: Vec<_> = found.paths().collect();
+        assert_eq!(
+            (found.form, paths.as_slice()),
+            (form, &["/", "/gr\u{fc}n", "/d"].map(Into::into)[..])
+        );
+        assert_eq!(read(classic, "/d").form, form, "as clients of the dialect were seen to do");
+    }
+    binary.put_list("/", write(ListForm::Binaries, Dialect::Binary)).expect("put");
+    assert_eq!(read(&binary, "/").form, ListForm::Binaries);
+    assert_eq!(read(&string, "/").form, ListForm::Strings);
+}
+
+#[test]
+fn a_list_of_all_depths_keeps_what_is_not_directly_in_the_directory() {
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = mount(&cluster);
+    let classic = Classic::new(&cluster.master.url, DIALECTS[3]);
+    let put = |paths: &[&'static str]| {
+        let entries = paths.iter().map(|path| Value::str(path)).collect();
+        let list = PathList { entries, form: ListForm::List };
+        let list = list.write(Dialect::Binary).expect("it has a form");
+        classic.put_list("/", list).expect("put");
+    };
+    put(&["/"]);
+    classic.mkdir("/d").expect("put");
+    classic.write("/d/f", b"1").expect("put");
+    classic.write("/d/g", b"1").expect("put");
+    put(&["/", "/d", "/d/f", "/d/g", "/no/such"]);
+    assert_eq!(classic.list("/").expect("get"), ["/", "/d", "/d/f", "/d/g", "/no/such"]);
+    // In a rename the path goes first, in an unlink the name.
+    classic.delete("/d/f").expect("delete");
+    assert_eq!(classic.list("/").expect("get"), ["/", "/d", "/d/f", "/d/g", "/no/such"]);
+    put(&["/", "/d", "/d/g"]);
+    put(&["/", "/d"]);
+    assert_eq!(
+        classic.list("/").expect("get"),
+        ["/", "/d", "/d/g"],
+        "another client may not know it"
+    );
+    classic.delete("/d/g").expect("delete");
+    assert_eq!(classic.list("/").expect("get"), ["/", "/d"]);
+    assert_eq!(fs::read_dir(mount.root()).expect("readdir").count(), 1);
 }

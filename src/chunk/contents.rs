@@ -35,7 +35,7 @@ const ATTEMPTS_MAX: usize = 1000;
 /// The contents. All calls may take the disk's time.
 pub struct Contents {
     index: Mutex<Index>,
-    values: Values,
+    pub(super) values: Values,
     store: Arc<Store>,
     /// Files that are not fully in order yet.
     loose: Mutex<Loose>,
@@ -288,6 +288,16 @@ impl Contents {
         }
         self.sync()?;
         self.store.check_room(wanted)
+    }
+
+    /// Bytes that have to be freed for a value of this size; 0 if there is room.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn missing_room(&self, size: usize) -> Result<u64> {
+        let wanted = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(limits::DISK_RESERVE);
+        let free = crate::store::file::free_space(self.values.path())?;
+        Ok(wanted.saturating_add(1).saturating_sub(free))
     }
 
     fn delete(&self, key: &Key) -> Result<()> {

@@ -60,8 +60,8 @@ pub struct Config {
     pub backup_every: u64,
     /// Time between two sweeps for expired entries.
     pub sweep_period: Duration,
-    /// How long a staged value waits for its client to come to the master.
-    pub staged_grace: Duration,
+    /// How old a staged value must be to make room on a full disk.
+    pub reclaim_age_min: Duration,
 }
 
 impl Config {
@@ -79,7 +79,7 @@ impl Config {
             key,
             backup_every: limits::BACKUP_EVERY_DEFAULT,
             sweep_period: limits::SWEEP_PERIOD,
-            staged_grace: limits::STAGED_GRACE,
+            reclaim_age_min: limits::RECLAIM_AGE_MIN,
         }
     }
 }
@@ -152,10 +152,10 @@ pub async fn start(config: Config) -> Result<Running> {
     let mut registry = service::registry(&dir, &contents);
     let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
     native::register(&mut registry, &chunks, &staged, &client);
-    let gateway = Gateway::new((&contents, &chunks), &client, (&master, &url));
+    let names = (&master, &url);
+    let gateway = Gateway::new((&contents, &chunks), &client, names, config.reclaim_age_min);
     gateway::register(&mut registry, &gateway);
-    let times = (config.sweep_period, config.staged_grace);
-    tasks.spawn(gateway::forget_forsaken(gateway, times, shutdown.clone()));
+    tasks.spawn(gateway::keep_room(gateway, shutdown.clone()));
     let registry = Arc::new(registry);
     tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
     let own = Arc::clone(&contents);

@@ -7,6 +7,7 @@
 //! those that were staged before it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -21,12 +22,26 @@ use crate::proto::gateway::{Staged, StagedList};
 use crate::proto::path_list::{ListForm, PathList};
 use crate::types::{Key, StoredValue, TreePath, Ttl, ValueKind};
 
-/// A value that waits for the master to take it.
+/// A value in a file that waits for the master to take it.
 pub(super) struct Waiting {
     /// Under which key it was put.
     pub(super) key: Key,
-    /// Which value.
-    pub(super) token: u64,
+    /// Where it is in the index.
+    place: Key,
+    record: Stored,
+    /// The number of its file.
+    pub(super) file: u64,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
+impl Waiting {
+    fn of(place: Key, record: Stored) -> Option<Self> {
+        let key = staged_under(&place);
+        TreePath::of(&key)?;
+        let (file, size) = record.file().map(|file| (file.id, file.size))?;
+        Some(Self { key, place, record, file, size })
+    }
 }
 
 impl Contents {
@@ -50,7 +65,9 @@ impl Contents {
     /// What the disk says.
     pub(super) fn take_lists(&self, key: &Key) -> Result<Vec<StagedList>> {
         let mut lists = Vec::new();
-        for (place, _) in self.index().staged(key)? {
+        // The lock on the index ends here: reading takes it again.
+        let staged = self.index().staged(key)?;
+        for (place, _) in staged {
             let Some((_, value)) = self.find(&place, clock::now())? else { continue };
             if let Some(list) = PathList::read(&value) {
                 let dialect = match (list.form, value.kind) {
@@ -65,15 +82,41 @@ impl Contents {
         Ok(lists)
     }
 
-    /// The values under paths behind a key of the index, and the last key looked at, if any.
+    /// The values in files under paths behind a key of the index, and the last key looked at, if any.
     pub(super) fn waiting(&self, after: Option<&Key>) -> Result<(Vec<Waiting>, Option<Key>)> {
         let page = self.index().page(after)?;
         let last = page.last().map(|(place, _)| place.clone());
-        let waiting = page.into_iter().filter_map(|(place, stored)| {
-            let key = staged_under(&place);
-            TreePath::of(&key).is_some().then(|| Waiting { key, token: token(&stored) })
-        });
+        let waiting = page.into_iter().filter_map(|(place, stored)| Waiting::of(place, stored));
         Ok((waiting.collect(), last))
+    }
+
+    /// How long ago a value was put; `None` if its file is gone.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn age(&self, waiting: &Waiting) -> Result<Option<Duration>> {
+        self.values.age(waiting.file)
+    }
+
+    /// Whether a value that waits is such a one; false if it is gone.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn has(
+        &self,
+        waiting: &Waiting,
+        is_such: impl FnOnce(&StoredValue) -> bool,
+    ) -> Result<bool> {
+        let found = self.find(&waiting.place, clock::now())?;
+        Ok(found.is_some_and(|(stored, value)| stored == waiting.record && is_such(&value)))
+    }
+
+    /// Removes a value that waits; says whether it was still there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn remove_staged(&self, waiting: &Waiting) -> Result<bool> {
+        self.remove_if(&waiting.place, |stored| *stored == waiting.record)
     }
 }
 

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::file;
@@ -103,6 +105,23 @@ impl Values {
             }
         }
         if ids.is_empty() { Ok(()) } else { file::sync_dir(&self.path) }
+    }
+
+    /// Where the files are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long ago a file was written; `None` if it is gone. A clock that was put back says 0.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn age(&self, id: u64) -> Result<Option<Duration>> {
+        match fs::metadata(self.path_of(id)).and_then(|file| file.modified()) {
+            Ok(at) => Ok(Some(clock::now_system().duration_since(at).unwrap_or_default())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deletes a file. One that cannot be deleted is an orphan, for the next start.

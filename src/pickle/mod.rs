@@ -167,6 +167,29 @@ impl From<std::io::Error> for PickleError {
     }
 }
 
+/// Whether bytes begin as picklers begin a dict. It is not looked at any further.
+#[must_use]
+pub fn may_be_dict(pickle: &[u8]) -> bool {
+    let body = without_head(pickle);
+    body.starts_with(b"}") || body.starts_with(b"(d")
+}
+
+/// The same for a list.
+#[must_use]
+pub fn may_be_list(pickle: &[u8]) -> bool {
+    let body = without_head(pickle);
+    body.starts_with(b"]") || body.starts_with(b"(l")
+}
+
+/// A pickle without its protocol and the length of its first frame.
+fn without_head(pickle: &[u8]) -> &[u8] {
+    match pickle {
+        [0x80, _, 0x95, rest @ ..] => rest.get(8..).unwrap_or_default(),
+        [0x80, _, rest @ ..] => rest,
+        _ => pickle,
+    }
+}
+
 impl From<PickleError> for FsError {
     fn from(error: PickleError) -> Self {
         let kind = match error {

@@ -57,6 +57,7 @@ fn the_pickles_of_both_pythons_are_read_in_every_protocol() {
         for (key, value) in expected {
             assert_eq!(dict.get(key), Some(&value), "{name}: {key}");
         }
+        assert!(super::may_be_dict(pickle), "{name}");
         check_attributes(name, pickle);
     }
 }

@@ -111,6 +111,8 @@ method! {
 pub struct NamesPage {
     /// The names.
     pub names: Vec<Name>,
+    /// With the last of them, the paths that are in the list though not directly in the directory.
+    pub deep: Vec<Bytes>,
     /// The place of the last one of them that the tree has; `None` if there are no more pages.
     pub next: Option<Cookie>,
     /// Where the listing ends.

@@ -6,6 +6,7 @@ mod introspection;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dxr::Value;
@@ -24,19 +25,30 @@ pub struct Caller {
     /// All calls of one connection share it.
     connection: Arc<()>,
     program: Program,
+    /// Calls of the connection so far, this one among them.
+    calls: Arc<AtomicU64>,
+    is_first: bool,
 }
 
 impl Caller {
-    /// The same connection, with a call of this program.
+    /// The same connection, with one more call, of this program.
     #[must_use]
-    pub fn with_program(self, program: Program) -> Self {
-        Self { program, ..self }
+    pub fn next_call(self, program: Program) -> Self {
+        let is_first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
+        Self { program, is_first, ..self }
     }
 
     /// Something to recognise the caller by, which ends when its connection is closed.
     #[must_use]
     pub fn token(&self) -> Weak<()> {
         Arc::downgrade(&self.connection)
+    }
+
+    /// Whether this is the first call of its connection: there are programs that make a connection
+    /// for every call.
+    #[must_use]
+    pub fn is_first_call(&self) -> bool {
+        self.is_first
     }
 
     /// The program that it says it is.

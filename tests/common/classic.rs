@@ -146,9 +146,13 @@ impl Classic {
 
     /// Makes a directory, with the list that a client makes for it.
     pub(crate) fn mkdir(&self, path: &str) -> Called<()> {
-        let server = self.server(path)?;
         let first = if path == "/" { vec![pickle::Value::str("/")] } else { Vec::new() };
-        let list = wrap_pickle(self.form.dialect, &pickle::Value::List(first));
+        self.put_list(path, wrap_pickle(self.form.dialect, &pickle::Value::List(first)))
+    }
+
+    /// Stores a directory with this value for its list.
+    pub(crate) fn put_list(&self, path: &str, list: StoredValue) -> Called<()> {
+        let server = self.server(path)?;
         self.put_at(server.as_str(), path, list, LONG_S)?;
         self.announce(path, &server, 0)?;
         let mode = libc::S_IFDIR | 0o755;

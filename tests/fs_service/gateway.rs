@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use htfs::error::{ErrorKind, FsError};
 use htfs::listen::Listen;
+use htfs::master;
 use htfs::pickle::Attributes;
 use htfs::proto::Packed;
 use htfs::proto::classic::{Dialect, Get, Put};
@@ -14,7 +15,6 @@ use htfs::proto::server::Join;
 use htfs::rpc::tls::Identity;
 use htfs::rpc::{Registry, server};
 use htfs::types::{Ino, Key, ServerUrl, StoredValue, Ttl, ValueKind};
-use htfs::{chunk, master};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -151,28 +151,4 @@ async fn an_expired_directory_goes_when_the_last_file_in_it_goes() {
     client.call(call).await.expect("it is empty");
     eventually("both are gone", async || client.lookup(Ino::ROOT, "d").await.is_err()).await;
     running.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_client_staged_goes_and_what_is_awaited_stays() {
-    let master = Master::start().await;
-    let client = master.client().await;
-    let dir = tempfile::tempdir().unwrap();
-    let (cert, secret) = (keys().certificate.clone(), keys().key.clone());
-    let url = master.running.url().to_owned();
-    let config = chunk::Config::new(url, dir.path().join("chunk"), cert, secret);
-    let (sweep_period, staged_grace) = (Duration::from_millis(20), Duration::ZERO);
-    let config = chunk::Config { sweep_period, staged_grace, ..config };
-    let mut server = chunk::start(config).await.expect("the chunk server starts");
-    server.joined().await;
-    let staged = client.at(server.url().as_str());
-
-    client.call(put("/awaited", file(99, server.url()), 1000)).await.expect("put, as ever");
-    for path in ["/awaited", "no path", "/dead"] {
-        staged.call(put(path, text("contents"), 1000)).await.expect("put");
-    }
-    eventually("nobody comes for it", async || !is_there(&staged, "/dead").await).await;
-    assert!(is_there(&staged, "/awaited").await);
-    assert!(is_there(&staged, "no path").await);
-    server.stop().await.unwrap();
 }

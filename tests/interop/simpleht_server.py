@@ -3,6 +3,9 @@
     simpleht_server.py master [port]
     simpleht_server.py chunk <port> [--master URL]
 
+With --keys string the table's keys are what came, as in the originals that were written for text:
+a Binary cannot be one. With --keys binary they are the bytes in a Binary, which nothing else has.
+
 One thread, HTTP/1.0, a connection per call: what SimpleXMLRPCServer does when nobody says
 otherwise. Port 0 is a free port. One source for Python 2.7 and Python 3.
 """
@@ -28,9 +31,13 @@ except ImportError:
 SWEEP_PERIOD = 300
 
 
-def to_key(key):
+def any_key(key):
     """The bytes of a key, however it was sent; a number is what it is."""
     return key.data if isinstance(key, xmlrpc_client.Binary) else to_bytes(key, "utf-8")
+
+
+# What becomes the key in the table, by the option --keys.
+KEYS = {"both": any_key, "string": lambda key: key, "binary": lambda key: key.data}
 
 
 class Either(object):
@@ -85,14 +92,15 @@ def to_seconds(date):
 class SimpleHT(object):
     """A hash table whose entries expire. Values come back as the type they came as."""
 
-    def __init__(self):
+    def __init__(self, to_key=any_key):
+        self.to_key = to_key
         self.entries = {}
         self.next_sweep = time.time() + SWEEP_PERIOD
 
     def get(self, key):
         """{} if there is nothing under the key, else its value and the seconds it has left."""
         self.sweep()
-        entry = self.live(to_key(key))
+        entry = self.live(self.to_key(key))
         if entry is None:
             return {}
         value, expiry = entry
@@ -104,9 +112,9 @@ class SimpleHT(object):
         """Stores a value for ttl seconds; 0 deletes."""
         self.sweep()
         if ttl > 0:
-            self.entries[to_key(key)] = (value, time.time() + ttl)
+            self.entries[self.to_key(key)] = (value, time.time() + ttl)
         else:
-            self.entries.pop(to_key(key), None)
+            self.entries.pop(self.to_key(key), None)
         return True
 
     def live(self, key):
@@ -132,6 +140,8 @@ class SimpleHT(object):
         """Loads the table from a file in the working directory."""
         with open(plain_name(name), "rb") as file:
             table = pickle.load(file)
+        # Who has one type of keys takes them as they are in the file.
+        to_key = any_key if self.to_key is any_key else KEYS["string"]
         self.entries = dict((to_key(key), (loaded(value), to_seconds(expiry)))
                             for key, (value, expiry) in table.items())
         return True
@@ -164,8 +174,8 @@ def plain_name(name):
 class Master(SimpleHT):
     """The hash table of attributes, and the sizes of the chunk servers."""
 
-    def __init__(self):
-        SimpleHT.__init__(self)
+    def __init__(self, to_key=any_key):
+        SimpleHT.__init__(self, to_key)
         self.sizes = {}
 
     @staticmethod
@@ -190,7 +200,7 @@ class Master(SimpleHT):
         """The file under the key, on that server, is now this large."""
         if server not in self.sizes:
             raise ValueError("unknown server: %s" % (server,))
-        entry = self.live(to_key(key))
+        entry = self.live(self.to_key(key))
         before = self.file_in(entry[0]).get("st_size", 0) if entry else 0
         self.sizes[server] += size - before
         return True
@@ -234,14 +244,16 @@ def main():
     parser.add_argument("--master", default="https://localhost:8443", help="URL of the master")
     parser.add_argument("--cert", default="keys/cacert.pem")
     parser.add_argument("--key", default="keys/privkey.pem")
+    parser.add_argument("--keys", choices=sorted(KEYS), default="both",
+                        help="the type that keys must have")
     args = parser.parse_args()
 
     methods = ["get", "put", "read_file", "write_file", "print_content"]
     if args.role == "master":
         methods += ["getServer", "changeSize", "register"]
-        server, url = start(Master(), methods, args.port, args)
+        server, url = start(Master(KEYS[args.keys]), methods, args.port, args)
     else:
-        server, url = start(SimpleHT(), methods, args.port, args)
+        server, url = start(SimpleHT(KEYS[args.keys]), methods, args.port, args)
         connect(args.master, args.cert).register(url)
     print("listening on " + url)
     sys.stdout.flush()

@@ -8,19 +8,20 @@
 //! A program that keeps whole files here, each a dict of attributes with the contents in it, uses
 //! this server as a hash table, and finds there what it put.
 //!
-//! A value that another client replaces meanwhile can still be taken; [`forsaken`] removes those that
-//! nobody came for.
+//! A value that another client replaces meanwhile can still be taken. What nobody comes for goes with
+//! its time to live; [`reclaim`] removes it before that if the disk is full.
 //!
 //! [`file`] brings the contents of a file together, [`list`] the names in a directory; [`service`]
 //! offers the methods.
 
 mod file;
-mod forsaken;
 mod list;
+mod reclaim;
 mod service;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
@@ -28,7 +29,7 @@ use tokio::task::block_in_place;
 use crate::chunk::contents::Contents;
 use crate::chunk::native::NativeStore;
 use crate::clock;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
@@ -37,7 +38,9 @@ use crate::proto::gateway::{Resolve, Resolved};
 use crate::rpc::{CallError, Fault, Method, Program, RpcClient};
 use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
 
-pub use forsaken::forget_forsaken;
+use list::Python2Paths;
+
+pub use reclaim::keep_room;
 pub use service::register;
 
 /// How much memory one permit stands for, in bytes.
@@ -56,15 +59,22 @@ pub struct Gateway {
     is_treeless: AtomicBool,
     /// The master turned out to have one.
     has_tree: AtomicBool,
+    python2_paths: Python2Paths,
+    /// A staged value that is younger makes no room.
+    reclaim_age_min: Duration,
+    /// Held while room is made.
+    reclaiming: tokio::sync::Mutex<()>,
 }
 
 impl Gateway {
-    /// The gateway of the chunk server `server` of this master.
+    /// The gateway of the chunk server `server` of this master. Staged values younger than
+    /// `reclaim_age_min` make no room on a full disk.
     #[must_use]
     pub fn new(
         (contents, chunks): (&Arc<Contents>, &Arc<NativeStore>),
         client: &RpcClient,
         (master, server): (&ServerUrl, &ServerUrl),
+        reclaim_age_min: Duration,
     ) -> Arc<Self> {
         let permits = limits::BODIES_IN_MEMORY_MAX as u64 / PERMIT_SIZE;
         Arc::new(Self {
@@ -76,6 +86,9 @@ impl Gateway {
             room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
             is_treeless: AtomicBool::new(false),
             has_tree: AtomicBool::new(false),
+            python2_paths: Python2Paths::default(),
+            reclaim_age_min,
+            reclaiming: tokio::sync::Mutex::default(),
         })
     }
 
@@ -117,7 +130,22 @@ impl Gateway {
 
     /// Stores a value. One under a path is only staged: what it replaces there may be another
     /// client's that is on its way to the master. Without the master nobody is.
-    async fn put(&self, call: Put) -> Result<()> {
+    async fn put(&self, call: Put, program: Program) -> Result<()> {
+        self.python2_paths.learn(&call, program);
+        match self.try_put(call.clone()).await {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                let missing =
+                    block_in_place(|| self.contents.missing_room(call.value.bytes.len()))?;
+                if self.reclaim(missing).await.unwrap_or(0) == 0 {
+                    return Err(error);
+                }
+                self.try_put(call).await
+            }
+            done => done,
+        }
+    }
+
+    async fn try_put(&self, call: Put) -> Result<()> {
         let Put { key, value, ttl, .. } = call;
         let is_contents = TreePath::of(&key).is_some() && !is_whole_file(&key, &value);
         let now = clock::now();

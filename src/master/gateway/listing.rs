@@ -6,12 +6,14 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use tokio::task::block_in_place;
 
 use super::Gateway;
 use super::dict::Dict;
+use super::lists::{self, ListedEntry};
 use super::look::Place;
-use super::notes;
+use super::{deep_names, notes};
 use crate::clock;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
@@ -21,6 +23,7 @@ use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Put};
 use crate::proto::gateway::{ListNames, NamesPage, StagedList, TakeLists};
 use crate::rpc::{Caller, Program};
+use crate::store::ReadTxn;
 use crate::types::{DirPage, Ino, Key, Name, ServerUrl, TreePath};
 
 /// A name that is being deleted, which stays in the lists of its directory meanwhile.
@@ -49,11 +52,16 @@ impl Gateway {
         let DirPage { entries, is_last, until, .. } = page;
         let next = entries.last().map(|entry| entry.cookie).filter(|_| !is_last);
         let mut names: Vec<Name> = entries.into_iter().map(|entry| entry.name).collect();
+        let mut deep = Vec::new();
         if next.is_none() {
             // Asked after the tree: a name that goes in between is in one of them.
             names.extend(self.deleted_names(call.ino)?);
+            deep = self
+                .files
+                .store()
+                .read(|txn| deep_names::shown(View::new(txn), notes::deep_names(txn, call.ino)?))?;
         }
-        Ok(NamesPage { names, next, until, form: form.unwrap_or_default() })
+        Ok(NamesPage { names, deep, next, until, form: form.unwrap_or_default() })
     }
 
     /// Deleted names that stay in lists, without those that are there again.
@@ -90,15 +98,17 @@ impl Gateway {
             let view = View::new(txn);
             match Place::of(view, path)? {
                 Place::Name { directory, name, ino: Some(_) } => {
-                    Ok(view.cookie(directory, &name)?.map(|cookie| (directory, name, cookie)))
+                    let Some(attr) = view.find(directory, &name)? else { return Ok(None) };
+                    let Some(cookie) = view.cookie(directory, &name)? else { return Ok(None) };
+                    Ok(Some((directory, ListedEntry { name, cookie, kind: attr.kind })))
                 }
                 _ => Ok(None),
             }
         })?;
-        let Some((directory, name, cookie)) = found else { return Ok(None) };
-        let (by, now) = (caller.token(), clock::uptime());
-        let stays = self.lists().delete(directory, (&name, cookie), &by, now);
-        Ok(stays.then_some(Leaving { directory, name }))
+        let Some((directory, entry)) = found else { return Ok(None) };
+        let (by, now) = (lists::connection_of(caller), clock::uptime());
+        let stays = self.lists().delete(directory, &entry, &by, now);
+        Ok(stays.then_some(Leaving { directory, name: entry.name }))
     }
 
     /// The name was not deleted after all.
@@ -146,14 +156,36 @@ impl Gateway {
         if let Some(latest) = lists.first() {
             self.learn_form(ino, latest)?;
         }
-        let names = lists.iter().map(|list| names_in(key, list)).collect();
-        self.lists().put(ino, names, end, &caller.token(), clock::uptime());
+        let mut deep = Vec::new();
+        let names = lists.iter().map(|list| names_in(key, list, &mut deep)).collect();
+        if !lists.is_empty() {
+            self.learn_deep_names(ino, deep)?;
+        }
+        self.lists().put(ino, names, end, &lists::connection_of(caller), clock::uptime());
         Ok(())
+    }
+
+    /// Remembers which paths beside names the list has, if they are others than before.
+    fn learn_deep_names(&self, ino: Ino, listed: Vec<Bytes>) -> Result<()> {
+        let merged = |txn: &dyn ReadTxn, listed| {
+            let old = notes::deep_names(txn, ino)?;
+            let new = deep_names::merge(View::new(txn), old.clone(), listed)?;
+            Ok((old != new).then_some(new))
+        };
+        if self.files.store().read(|txn| merged(txn, listed.clone()))?.is_none() {
+            return Ok(());
+        }
+        self.files.transact(Origin::NOBODY, |txn, _| {
+            if let Some(new) = merged(txn, listed)? {
+                notes::set_deep_names(txn, ino, &new);
+            }
+            Ok(((), Effects::default()))
+        })
     }
 
     /// Remembers the form of lists, which changes hardly ever.
     fn learn_form(&self, ino: Ino, list: &StagedList) -> Result<()> {
-        let known = |txn: &dyn crate::store::ReadTxn| notes::own_list_form(txn, ino, list.dialect);
+        let known = |txn: &dyn ReadTxn| notes::own_list_form(txn, ino, list.dialect);
         if self.files.store().read(known)? == Some(list.form) {
             return Ok(());
         }
@@ -164,12 +196,20 @@ impl Gateway {
     }
 }
 
-/// The names in a directory that a list of its means.
-fn names_in(directory: &Key, list: &StagedList) -> HashSet<Name> {
+/// The names in a directory that a list of its means; other paths go into `deep`.
+fn names_in(directory: &Key, list: &StagedList, deep: &mut Vec<Bytes>) -> HashSet<Name> {
     let above = directory.as_bytes().strip_suffix(b"/").unwrap_or(directory.as_bytes());
-    let name = |path: &bytes::Bytes| {
+    let name = |path: &Bytes| {
         let name = path.strip_prefix(above)?.strip_prefix(b"/")?;
         Name::new(name.to_vec()).ok()
     };
-    list.paths.iter().filter_map(name).collect()
+    let mut names = HashSet::new();
+    for path in &list.paths {
+        match name(path) {
+            Some(name) => drop(names.insert(name)),
+            None if path.as_ref() == b"/" || path.len() > limits::KEY_SIZE_MAX => {}
+            None => deep.push(path.clone()),
+        }
+    }
+    names
 }

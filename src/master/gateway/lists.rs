@@ -10,7 +10,8 @@
 //! Several clients do so at once, and one may put a list that it got before the name was made. What
 //! tells their lists apart is the connection to the master, over which a client deletes and stores:
 //! others' lists say nothing. Only for clients with a connection for each call they do, as far as
-//! these have seen the name. Who is mistaken for another sees a name for a few seconds too long.
+//! these have seen the name. In doubt a name stays, until its client goes on with something else, or
+//! for those few seconds.
 //!
 //! All of it is in memory, for seconds: what a restart of the master forgets, no client waits for.
 
@@ -19,10 +20,17 @@ use std::sync::Weak;
 
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::types::{Cookie, Ino, Name};
+use crate::rpc::Caller;
+use crate::types::{Cookie, FileKind, Ino, Name};
 
-/// The connection of a client to the master.
+/// The connection of a client to the master; none that is open for a client that makes a new one for
+/// each call.
 type Connection = Weak<()>;
+
+/// The connection by which a client can be known again.
+pub(super) fn connection_of(caller: &Caller) -> Connection {
+    if caller.is_first_call() { Weak::new() } else { caller.token() }
+}
 
 /// Names that stay, and lists that were put lately, by directory.
 #[derive(Debug, Default)]
@@ -54,13 +62,51 @@ struct ListPut {
     at: Timestamp,
     /// Names from here on were made later.
     end: Cookie,
+    /// Whether its client has done nothing since.
+    is_latest: bool,
     /// What was staged: perhaps another client's list as well, or none if that one has taken it.
     lists: Vec<HashSet<Name>>,
+}
+
+/// A name in a directory that a client deletes.
+#[derive(Debug)]
+pub(super) struct ListedEntry {
+    pub(super) name: Name,
+    pub(super) cookie: Cookie,
+    pub(super) kind: FileKind,
 }
 
 impl ListPut {
     fn size(&self) -> usize {
         self.lists.iter().map(HashSet::len).sum()
+    }
+
+    /// Whether there is a list without the name.
+    fn lacks(&self, name: &Name) -> bool {
+        self.lists.iter().any(|list| !list.contains(name))
+    }
+
+    /// Whether all that may be the client's list is without the name.
+    fn surely_lacks(&self, name: &Name) -> bool {
+        !self.lists.is_empty() && self.lists.iter().all(|list| !list.contains(name))
+    }
+}
+
+impl Directory {
+    /// Whether a client that deletes a name has put a list without it just before: the order of
+    /// unlink.
+    fn is_taken_off(&self, entry: &ListedEntry, by: &Connection) -> bool {
+        let ListedEntry { name, cookie, kind } = entry;
+        let put = self.puts.iter().rfind(|put| is_same(&put.by, by));
+        let put = put.or_else(|| self.puts.iter().rfind(|put| !is_open(&put.by)));
+        let Some(put) = put.filter(|put| *cookie < put.end) else { return false };
+        // Its list may have been taken along with another client's. What a client deletes right
+        // after it has put a list is off that list, unless it is a directory.
+        put.surely_lacks(name)
+            || put.is_latest
+                && is_same(&put.by, by)
+                && *kind != FileKind::Directory
+                && self.puts.iter().any(|put| put.lacks(name))
     }
 }
 
@@ -69,27 +115,33 @@ impl Lists {
     pub(super) fn delete(
         &mut self,
         directory: Ino,
-        (name, cookie): (&Name, Cookie),
+        entry: &ListedEntry,
         by: &Connection,
         now: Timestamp,
     ) -> bool {
         self.forget_old(now);
-        let entry = self.directories.entry(directory).or_default();
-        let put = entry.puts.iter().rfind(|put| is_same(&put.by, by));
-        let put = put.or_else(|| entry.puts.iter().rfind(|put| !is_open(&put.by)));
-        let is_listed_no_more = put.is_some_and(|put| {
-            cookie < put.end
-                && !put.lists.is_empty()
-                && put.lists.iter().all(|list| !list.contains(name))
-        });
+        let is_listed_no_more =
+            self.directories.get(&directory).is_some_and(|own| own.is_taken_off(entry, by));
+        self.go_on(by);
         if is_listed_no_more || self.size >= limits::LISTED_NAMES_MAX {
             return false;
         }
-        entry.deleted.retain(|deleted| deleted.name != *name);
-        let deleted = Deleted { name: name.clone(), by: by.clone(), at: now, is_shown: false };
-        entry.deleted.push(deleted);
+        let ListedEntry { name, .. } = entry;
+        let own = self.directories.entry(directory).or_default();
+        own.deleted.retain(|deleted| deleted.name != *name);
+        let (name, by) = (name.clone(), by.clone());
+        own.deleted.push(Deleted { name, by, at: now, is_shown: false });
         self.size += 1;
         true
+    }
+
+    /// A client stores or deletes something else: it has done with the names that it deleted.
+    pub(super) fn go_on(&mut self, by: &Connection) {
+        for entry in self.directories.values_mut() {
+            entry.deleted.retain(|deleted| !is_same(&deleted.by, by));
+            let own = entry.puts.iter_mut().filter(|put| is_same(&put.by, by));
+            own.for_each(|put| put.is_latest = false);
+        }
     }
 
     /// A name is there again, or still.
@@ -118,7 +170,7 @@ impl Lists {
     ) {
         self.forget_old(now);
         let entry = self.directories.entry(directory).or_default();
-        let put = ListPut { by: by.clone(), at: now, end, lists };
+        let put = ListPut { by: by.clone(), at: now, end, is_latest: true, lists };
         self.size += put.size();
         if entry.puts.len() == limits::LIST_PUTS_KEPT_MAX {
             entry.puts.remove(0);
@@ -146,12 +198,12 @@ impl Lists {
 
 /// Whether the last of these puts, by `by`, ends the stay of a name.
 fn is_done_with(deleted: &Deleted, puts: &[ListPut], by: &Connection) -> bool {
-    let lacks = |put: &ListPut| put.lists.iter().any(|list| !list.contains(&deleted.name));
+    let Deleted { name, at, .. } = deleted;
     if is_same(&deleted.by, by) {
         // Its list may have been taken along with another client's.
-        return puts.iter().any(|put| put.at >= deleted.at && lacks(put));
+        return puts.iter().any(|put| put.at >= *at && put.lacks(name));
     }
-    deleted.is_shown && !is_open(&deleted.by) && puts.last().is_some_and(lacks)
+    deleted.is_shown && !is_open(&deleted.by) && puts.last().is_some_and(|put| put.lacks(name))
 }
 
 fn is_open(connection: &Connection) -> bool {

@@ -5,8 +5,8 @@
 //!   [`dict`] its dict of attributes.
 //! * [`put`] decides what a `put` means; [`take`] brings staged contents under a fresh native key,
 //!   and [`commit`] makes them, and the attributes, the file's in one transaction.
-//! * [`listing`] is about the lists of directories, and [`lists`] what is remembered of them for a
-//!   few seconds.
+//! * [`listing`] is about the lists of directories; [`lists`] is what is remembered of them for a few
+//!   seconds, and [`deep_names`] the paths in them that are not directly in the directory.
 //! * [`expire`] removes what has expired; [`pending`] tries again what could not come into the tree.
 //!
 //! # What is in the plain table all the same
@@ -27,6 +27,7 @@
 //! finds another file under the path than the one that was looked at begins anew.
 
 mod commit;
+mod deep_names;
 mod dict;
 mod expire;
 mod listing;

@@ -7,12 +7,14 @@
 //! | `classic_expiry` | end in ms, inode          | nothing                                   |
 //! | `classic_form`   | dialect, one byte         | [`Layout`], one byte                      |
 //! | `classic_list`   | inode, dialect, one byte  | [`ListForm`], one byte                    |
+//! | `classic_deep`   | inode                     | the deep names in its list, in postcard's form, version first |
 //!
 //! Numbers are 64 bits, big-endian. In `classic_list`, inode 0 has what was last seen of a dialect.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::deep_names::DeepName;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::classic::Dialect;
@@ -31,8 +33,11 @@ const FORMS: Table = Table("classic_form");
 /// The form of a directory's list, by dialect.
 const LISTS: Table = Table("classic_list");
 
+/// Paths in a directory's list that are not directly in it.
+const DEEP: Table = Table("classic_deep");
+
 /// The tables of this module.
-pub const TABLES: [Table; 4] = [NOTES, EXPIRIES, FORMS, LISTS];
+pub const TABLES: [Table; 5] = [NOTES, EXPIRIES, FORMS, LISTS, DEEP];
 
 /// The inode under which a dialect's form is, for lists that no client of it has put.
 const ANY: Ino = Ino(0);
@@ -140,6 +145,7 @@ pub fn forget(txn: &mut dyn Txn, ino: Ino) -> Result<()> {
     for dialect in [Dialect::String, Dialect::Binary] {
         txn.delete(LISTS, &list_key(ino, dialect));
     }
+    txn.delete(DEEP, &ino.0.to_be_bytes());
     forget_note(txn, ino)
 }
 
@@ -216,6 +222,28 @@ pub fn set_list_form(txn: &mut dyn Txn, ino: Ino, dialect: Dialect, form: ListFo
     for ino in [ino, ANY] {
         txn.put(LISTS, &list_key(ino, dialect), &[list_form_byte(form)]);
     }
+}
+
+/// The paths in a directory's list that are not directly in it.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn deep_names(txn: &dyn ReadTxn, ino: Ino) -> Result<Vec<DeepName>> {
+    let Some(row) = txn.get(DEEP, &ino.0.to_be_bytes())? else { return Ok(Vec::new()) };
+    match row.split_first() {
+        Some((&VERSION, names)) => postcard::from_bytes(names).map_err(|_| damaged()),
+        _ => Err(damaged()),
+    }
+}
+
+/// Keeps them, in the place of those before.
+pub(super) fn set_deep_names(txn: &mut dyn Txn, ino: Ino, names: &[DeepName]) {
+    if names.is_empty() {
+        txn.delete(DEEP, &ino.0.to_be_bytes());
+        return;
+    }
+    let row = postcard::to_extend(names, vec![VERSION]).expect("paths have a binary form");
+    txn.put(DEEP, &ino.0.to_be_bytes(), &row);
 }
 
 const LIST_FORMS: [ListForm; 4] =

@@ -7,6 +7,7 @@ use tokio::task::block_in_place;
 use super::Gateway;
 use super::commit::{Commit, Committed};
 use super::dict::Dict;
+use super::lists::connection_of;
 use super::look::Place;
 use super::notes;
 use super::pending::Promotion;
@@ -41,8 +42,9 @@ impl Gateway {
             return self.put_plain(call);
         };
         if self.put_dict(&path, &dict, &call, None).await? {
-            if dict.kind == FileKind::Directory {
-                self.take_lists(&call, &dict, &caller).await;
+            match dict.kind {
+                FileKind::Directory => self.take_lists(&call, &dict, &caller).await,
+                _ => self.lists().go_on(&connection_of(&caller)),
             }
             return Ok(Done);
         }

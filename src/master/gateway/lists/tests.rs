@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
-use super::Lists;
+use super::{ListedEntry, Lists};
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::types::{Cookie, Ino, Name};
+use crate::types::{Cookie, FileKind, Ino, Name};
 
 const DIR: Ino = Ino::ROOT;
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -17,6 +17,10 @@ fn name(text: &str) -> Name {
 
 fn list(names: &[&str]) -> HashSet<Name> {
     names.iter().map(|text| name(text)).collect()
+}
+
+fn entry(text: &str, kind: FileKind) -> ListedEntry {
+    ListedEntry { name: name(text), cookie: Cookie(50), kind }
 }
 
 /// A client with a connection that it keeps.
@@ -35,7 +39,7 @@ struct Scene(Lists);
 
 impl Scene {
     fn delete(&mut self, text: &str, by: &Weak<()>) -> bool {
-        self.0.delete(DIR, (&name(text), Cookie(50)), by, NOW)
+        self.0.delete(DIR, &entry(text, FileKind::Directory), by, NOW)
     }
 
     fn put(&mut self, names: &[&str], by: &Weak<()>) {
@@ -66,8 +70,8 @@ fn an_unlink_leaves_nothing_behind() {
     assert!(!scene.delete("a", &client.token()));
     assert_eq!(scene.shown(), []);
     // What was made after that list, it says nothing about.
-    let (late, cookie) = (name("late"), Cookie(100));
-    assert!(scene.0.delete(DIR, (&late, cookie), &client.token(), NOW));
+    let late = ListedEntry { cookie: Cookie(100), ..entry("late", FileKind::Regular) };
+    assert!(scene.0.delete(DIR, &late, &client.token(), NOW));
 }
 
 #[test]
@@ -94,8 +98,15 @@ fn lists_that_are_taken_together_are_told_apart() {
     assert_eq!(scene.shown(), [name("a")]);
     scene.0.put(DIR, Vec::new(), Cookie(100), &one.token(), NOW);
     assert_eq!(scene.shown(), []);
-    // Nothing is known of what it has put last.
-    assert!(scene.delete("x", &one.token()));
+    // What it has put last is one of two lists: a file that it deletes now is off the list, and a
+    // directory may be on it.
+    let x = |kind| entry("x", kind);
+    scene.0.put(DIR, vec![list(&["x"]), list(&[])], Cookie(100), &other.token(), NOW);
+    scene.0.put(DIR, Vec::new(), Cookie(100), &one.token(), NOW);
+    assert!(!scene.0.delete(DIR, &x(FileKind::Regular), &one.token(), NOW));
+    scene.0.put(DIR, Vec::new(), Cookie(100), &one.token(), NOW);
+    assert!(scene.0.delete(DIR, &x(FileKind::Directory), &one.token(), NOW));
+    assert!(scene.0.delete(DIR, &x(FileKind::Regular), &one.token(), NOW), "it has gone on since");
 }
 
 #[test]
@@ -122,6 +133,16 @@ fn a_client_that_dies_leaves_the_name_for_a_while_only() {
     assert_eq!(scene.0.show(DIR, Timestamp(NOW.0 + grace_ms - 1)), [name("a")]);
     assert_eq!(scene.0.show(DIR, Timestamp(NOW.0 + grace_ms)), []);
     assert!(scene.0.directories.is_empty() && scene.0.size == 0);
+}
+
+#[test]
+fn a_client_that_goes_on_has_done_with_what_it_deleted() {
+    let (mut scene, one, other) = (Scene::default(), Client::default(), Client::default());
+    assert!(scene.delete("a", &one.token()) && scene.delete("b", &other.token()));
+    scene.0.go_on(&other.token());
+    assert_eq!(scene.shown(), [name("a")]);
+    scene.0.go_on(&Client::default().token());
+    assert_eq!(scene.shown(), [name("a")]);
 }
 
 #[test]
