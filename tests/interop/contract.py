@@ -258,12 +258,13 @@ class Files(Contract):
             self.assertEqual(server.get("kept too")["value"], [1, {"a": 0.5}])
             self.assertEqual(server.get("new"), {})
             server.put("kept", "after", 1000)
-            self.assertIs(server.write_file("dump"), True)
+            self.assertIs(server.write_file("./dump"), True)
+            server.put("kept", "later", 1000)
             self.assertIs(server.read_file("dump"), True)
             self.assertEqual(server.get("kept")["value"], "after")
 
     def test_a_path_in_a_file_name_is_a_fault(self):
-        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./dump", "dump/"]
+        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./a/b", "./", "dump/"]
         for server in (self.master, self.chunk):
             for name in names:
                 self.assertFault(server.read_file, name)
@@ -285,6 +286,40 @@ class Files(Contract):
         self.chunk.put("printed at the chunk server", "x", 100)
         self.assertIs(self.master.print_content(), True)
         self.assertIs(self.chunk.print_content(), True)
+
+
+class Log(Contract):
+    """log.status and log.show, at both servers, for any XML-RPC library."""
+
+    @ours
+    def test_log_and_backup_can_be_seen(self):
+        for server, role in ((self.master, "master"), (self.chunk, "chunk")):
+            server.put("logged", "value", 100)
+            status = server.log.status()
+            self.assertEqual(status["role"], role)
+            self.assertTrue(0 < status["operations"] < status["backup_every"], status)
+            self.assertGreaterEqual(status["backup_entries"], 0)
+            last = server.log.show(1)
+            self.assertEqual(len(last), 1)
+            number = last[0].pop("number")
+            self.assertEqual(last[0], {"what": "put", "key": "logged", "size": 5, "more": 0})
+            server.put("logged", "", 0)
+            self.assertEqual(server.log.show()[-1],
+                             {"number": number + 1, "what": "delete", "key": "logged", "more": 0})
+            self.assertFault(server.log.show, -1)
+            self.assertFault(server.log.status, 1)
+
+    @ours
+    def test_a_dump_is_a_backup_and_its_age_is_told(self):
+        for server in (self.master, self.chunk):
+            server.put("kept", "value", 100)
+            server.write_file("backup")
+            server.read_file("backup")
+            status = server.log.status()
+            self.assertEqual(status["operations"], 0)
+            self.assertGreater(status["backup_entries"], 0)
+            self.assertTrue(0 <= status["backup_age"] < 60, status)
+            self.assertLess(abs(status["backup_time"] - time.time()), 60)
 
 
 class Placement(Contract):

@@ -95,6 +95,7 @@ impl Gateway {
     /// What is under a key: of the tree if it is a path there, else of the hash table.
     async fn get(&self, call: &Get, program: Program) -> Result<Option<Entry>> {
         let staged = block_in_place(|| self.contents.get(&call.key, clock::now()));
+        let staged = staged.map(|entry| entry.map(|entry| entry.in_dialect(call.dialect)));
         if let Ok(Some(entry)) = &staged
             && is_whole_file(&call.key, &entry.value)
         {
