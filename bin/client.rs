@@ -89,7 +89,8 @@ struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum DialectArg {
-    /// As the root directory has it; binary if there is none yet
+    /// As the root directory has it; if there is none yet, as the master takes keys, binary if it
+    /// takes both
     Auto,
     /// As <string> where the bytes are text
     String,
@@ -99,7 +100,8 @@ enum DialectArg {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ContentsArg {
-    /// As the files in the root directory have it; pickled if there are none yet
+    /// As the files in the root directory have it; if there are none yet, raw with keys that are
+    /// strings, pickled with others
     Auto,
     /// The bytes of the file
     Raw,

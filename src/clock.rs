@@ -1,9 +1,13 @@
 //! The only reader of the wall clock. Everything else takes time as an argument.
 
+mod local;
+
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use local::LocalTime;
 
 /// A point in time: milliseconds since 1970-01-01 00:00 UTC.
 #[derive(

@@ -74,6 +74,18 @@ pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 /// Default of `--backup-every`: updates in the log before the backup is renewed.
 pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
 
+/// Operations of a log that `log.show` answers if nobody says how many.
+pub const LOG_SHOWN_DEFAULT: u64 = 20;
+
+/// Operations of a log in one answer of `log.show`.
+pub const LOG_SHOWN_MAX: u64 = 1000;
+
+/// Longest time that a command of `htfs` waits for one server.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Servers that a command of `htfs` asks at once.
+pub const COMMAND_CALLS_MAX: usize = 16;
+
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 
@@ -129,6 +141,16 @@ pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
 
 /// Deepest nesting of objects in a pickle. The dict of a file's attributes has 3 levels.
 pub const PICKLE_DEPTH_MAX: usize = 32;
+
+/// Largest file that `read_file` reads, in bytes. It is read three times.
+pub const DUMP_SIZE_MAX: u64 = 256 << 30;
+
+/// Largest entry of such a file, in bytes: a Python 2 writes four of them for one of a value.
+pub const DUMP_ENTRY_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
+
+/// What a `read_file` may bring into the tables of a server, in bytes: it is one transaction, which is
+/// in memory until it is committed.
+pub const DUMP_KEPT_MAX: u64 = 4 << 30;
 
 /// Time between two rounds of writing acknowledged updates through to the disk.
 pub const SYNC_PERIOD: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ mod chunk;
 mod contents;
 mod directory;
 mod file;
+mod log;
 mod path;
 mod ttl;
 
@@ -22,6 +23,7 @@ pub use chunk::{ChunkKey, ChunkLayout, Cut, DroppedChunk};
 pub use contents::{ChunkStat, ChunkVersion, Extent, Space, Whence};
 pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
+pub use log::{LogState, Operation};
 pub use path::TreePath;
 pub use ttl::Ttl;
 
@@ -92,6 +94,9 @@ pub enum ValueKind {
     Base64,
     /// Any other type; the bytes are the XML text of its `<value>` element.
     Xml,
+    /// Either of the first two: a `str` of Python 2, which does not say. It is answered as the type
+    /// that the asking program uses for its keys.
+    Either,
 }
 
 /// A value of a hash table, as opaque bytes with the type it came as.
@@ -101,6 +106,18 @@ pub struct StoredValue {
     pub kind: ValueKind,
     /// The contents, in the form that `kind` says.
     pub bytes: Bytes,
+}
+
+impl StoredValue {
+    /// Whether a program may have got this value as `answered`.
+    #[must_use]
+    pub fn is_answered_as(&self, answered: &Self) -> bool {
+        let is_kind = match self.kind {
+            ValueKind::Either => answered.kind != ValueKind::Xml,
+            kind => kind == answered.kind,
+        };
+        is_kind && self.bytes == answered.bytes
+    }
 }
 
 impl fmt::Debug for StoredValue {
@@ -157,6 +174,14 @@ impl ServerUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl std::str::FromStr for ServerUrl {
+    type Err = FsError;
+
+    fn from_str(url: &str) -> Result<Self, FsError> {
+        Self::new(url)
     }
 }
 

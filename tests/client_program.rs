@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use common::cluster::{Cluster, Kind};
 use common::mount::Mount;
 use common::process::Process;
+use common::python::Python;
 use common::{keys, turn};
 
 fn client(arguments: &[&str]) -> Command {
@@ -79,6 +80,25 @@ fn servers_that_are_missing_or_not_to_be_trusted_are_named() {
     let line = complaint(&mut wrong);
     assert!(line.contains("certificate"), "{line}");
     assert!(start.elapsed() < Duration::from_secs(10), "waiting does not make it better");
+}
+
+#[test]
+fn a_dialect_that_the_servers_do_not_speak_is_an_error_at_once() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().to_str().unwrap();
+    for python in Python::all() {
+        for (keys, asked) in [("string", "binary"), ("binary", "string")] {
+            let kind = Kind::Original(python.clone());
+            let cluster = Cluster::with_options(&kind, 1, &["--keys", keys]);
+            let start = Instant::now();
+            let master = ["--master", &cluster.master.url];
+            let line = complaint(&mut client(&[&[at, "--dialect", asked], &master[..]].concat()));
+            assert!(line.contains(&format!("use --dialect {keys}")), "{kind}: {line}");
+            assert!(line.contains(&cluster.master.url), "{kind}: {line}");
+            assert!(start.elapsed() < Duration::from_secs(10), "waiting does not make it better");
+        }
+    }
 }
 
 fn make_keys(dir: &Path) {

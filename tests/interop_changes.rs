@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use common::cluster::{Cluster, Kind};
 use common::mount::Mount;
-use common::python::Python;
+use common::python::{Python, with_python_2};
 use common::{SOON, turn, wait_until};
 use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
 
@@ -98,6 +98,46 @@ fn each_sees_what_the_other_changes() {
             python.unmount();
         }
     }
+}
+
+/// Originals of this Python that take keys of one type, which nobody tells our client. The form in
+/// which it stores is that of the Python client, whoever of them came first.
+fn keys_of_one_type(python: &Python) {
+    let _turn = turn();
+    let client = if python.has_fuse() { python.clone() } else { Python::three() };
+    for [keys, contents] in [["string", "raw"], ["binary", "pickled"]] {
+        let kind = Kind::Original(python.clone());
+        for is_first in [true, false] {
+            println!("{kind}, keys are {keys}, ours is first: {is_first}");
+            let cluster = Cluster::with_options(&kind, 2, &["--keys", keys]);
+            let ours = || Mount::ours(&cluster, &[]);
+            let style = ["--dialect", keys, "--contents", contents];
+            let theirs = || Mount::python(&client, &cluster, &style);
+            let (ours, theirs) = if is_first {
+                let ours = ours();
+                (ours, theirs())
+            } else {
+                let theirs = theirs();
+                (ours(), theirs)
+            };
+            changes_are_seen(&ours, &theirs);
+            if is_first {
+                changes_are_seen(&theirs, &ours);
+            }
+            ours.unmount();
+            theirs.unmount();
+        }
+    }
+}
+
+#[test]
+fn our_client_uses_the_keys_that_an_original_under_python_3_takes() {
+    keys_of_one_type(&Python::three());
+}
+
+#[test]
+fn our_client_uses_the_keys_that_an_original_under_python_2_takes() {
+    with_python_2(|python| keys_of_one_type(&python));
 }
 
 /// One tree: the native mount has no form, and the Python client its own.

@@ -15,7 +15,6 @@ use htfs::client::classic::{HtProxy, Memory};
 use htfs::client::fuse::Options;
 use htfs::client::mount::Mounted;
 use htfs::limits;
-use htfs::proto::classic::Dialect;
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{CallError, Method, RpcClient};
 
@@ -52,8 +51,8 @@ async fn five_megabytes_in_small_pieces_cost_one_transfer() {
     let trust = Trust::load(&keys().certificate).unwrap();
     let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
     let calls = Counting { client, calls: Arc::default() };
-    let proxy = HtProxy::new(calls.clone(), cluster.master.url.clone(), Dialect::Binary, 1000);
-    let memory = Memory::open(proxy, None, None, (0, 0)).await.unwrap();
+    let proxy = HtProxy::new(calls.clone(), cluster.master.url.clone(), None, 1000);
+    let memory = Memory::open(proxy, None, (0, 0)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (source, timeout) = ("counted".to_owned(), limits::CALL_TIMEOUT);
     let options = Options { source, timeout, allows_other: false };

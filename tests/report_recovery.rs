@@ -8,6 +8,7 @@ use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -15,10 +16,7 @@ use std::time::Duration;
 use common::cluster::{Cluster, Kind, Server};
 use common::mount::Mount;
 use common::rpc::{Rpc, text_value};
-use common::{SOON, turn, wait_until};
-use htfs::store::logged::LOG;
-use htfs::store::table::ENTRIES;
-use htfs::store::{Store, TABLE_END};
+use common::{SOON, keys, run, turn, wait_until};
 
 /// So few that most kills fall into the renewal of a backup, or right before or behind it.
 const BACKUP_EVERY: [&str; 2] = ["--backup-every", "5"];
@@ -26,17 +24,26 @@ const BACKUP_EVERY: [&str; 2] = ["--backup-every", "5"];
 /// Deaths in one test.
 const KILLS: usize = 8;
 
-/// How many operations are in a server's log, and how many entries in its backup: looked up in its
-/// files, as they are after `kill -9`.
-fn log_and_backup(server: &mut Server) -> (usize, usize) {
-    server.process.kill();
-    let store = Store::open(&server.dir.join("data/store"), &[LOG, ENTRIES]);
-    let store = store.expect("the store of a server that was killed can be opened");
-    let count = |table| {
-        let rows = store.read(|txn| txn.scan(table, &[], TABLE_END, 1000));
-        rows.expect("a table can be read").len()
-    };
-    (count(LOG), count(ENTRIES))
+/// What `htfs` prints for a person.
+fn htfs(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_htfs"));
+    command.args(arguments).arg("--ca").arg(&keys().certificate);
+    String::from_utf8_lossy(&run(&mut command).stdout).into_owned()
+}
+
+/// The line of a server in `htfs status`, without its URL: role, log, backup.
+fn status_of(server: &Server) -> String {
+    let status = htfs(&["status", "--server", &server.url]);
+    let line = status.lines().find_map(|line| line.strip_prefix(&server.url));
+    let words: Vec<_> = line.unwrap_or_else(|| panic!("{status}")).split_whitespace().collect();
+    words.join(" ")
+}
+
+/// The operations in `htfs log`: number, what it is, key, size.
+fn log_of(server: &Server) -> Vec<String> {
+    let log = htfs(&["log", "--server", &server.url]);
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    log.lines().skip(1).map(words).collect()
 }
 
 #[test]
@@ -45,22 +52,34 @@ fn test_d_seven_edits_with_k_5_leave_two_operations_and_a_backup() {
     // A master without chunk servers: their registration would be in its log too.
     let mut lonely = Cluster::with_options(&Kind::Rust, 0, &BACKUP_EVERY);
     let rpc = Rpc::new();
-    for server in [&mut lonely.master, &mut cluster.chunks[0]] {
+    for (server, role) in [(&mut lonely.master, "master"), (&mut cluster.chunks[0], "chunk")] {
+        assert_eq!(status_of(server), format!("{role} 0 of 5 0 entries, not renewed yet"));
         for edit in 1..=7 {
             rpc.put(&server.url, &format!("key {edit}"), Some("value")).expect("put");
         }
-        assert_eq!(log_and_backup(server), (2, 5), "{}", server.url);
+        let expected = format!("{role} 2 of 5 5 entries, renewed ");
+        let status = status_of(server);
+        assert!(status.starts_with(&expected) && status.ends_with(" s ago"), "{status}");
+        let last_two = ["6 put key 6 5 bytes", "7 put key 7 5 bytes"];
+        assert_eq!(log_of(server), last_two);
+
+        // What was acknowledged survives kill -9. The start changes neither log nor backup, and the
+        // count goes on where it was: the third operation is the eighth edit.
         server.start_again();
         for edit in 1..=7 {
             let found = rpc.get(&server.url, &format!("key {edit}")).expect("get");
             assert_eq!(found, Some(text_value("value")), "edit {edit}");
         }
-        // The start changes neither, and the count goes on where it was: the third operation is
-        // the eighth edit.
-        assert_eq!(log_and_backup(server), (2, 5), "{}", server.url);
-        server.start_again();
+        assert!(status_of(server).starts_with(&expected));
+        assert_eq!(log_of(server), last_two);
         rpc.put(&server.url, "key 1", None).expect("delete");
-        assert_eq!(log_and_backup(server), (3, 5), "{}", server.url);
+        assert!(status_of(server).starts_with(&format!("{role} 3 of 5 5 entries, renewed ")));
+        assert_eq!(log_of(server)[2], "8 delete key 1");
+        for edit in 9..=10 {
+            rpc.put(&server.url, &format!("key {edit}"), Some("longer value")).expect("put");
+        }
+        assert!(status_of(server).starts_with(&format!("{role} 0 of 5 8 entries, renewed ")));
+        assert_eq!(log_of(server), [""; 0], "all of it is in the backup");
     }
 }
 

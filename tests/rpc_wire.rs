@@ -100,6 +100,8 @@ async fn bad_bodies_get_a_fault_and_the_connection_goes_on() {
         ("<methodCall><methodName>echo</methodName></methodCall>", "-32602"),
         ("<!DOCTYPE a><methodCall/>", "-32600"),
         ("<?xml version='1.0' encoding='utf-16'?><methodCall/>", "-32701"),
+        ("<?xml version='1.0' encoding='utf-7'?><methodCall/>", "-32701"),
+        ("<?xml version='1.0' encoding='us-ascii'?><methodCall>\u{e4}</methodCall>", "-32702"),
     ];
     for (body, code) in bodies {
         let response = connection.post(body).await;
@@ -312,6 +314,38 @@ async fn memory_is_bounded() {
     let call = CALL.replace("hello", &"x".repeat(700_000));
     let response = timeout(PATIENCE, third.post(&call)).await.unwrap();
     assert_eq!(response.status, 200, "{}", response.head);
+    server.stop().await;
+}
+
+/// A call in windows-1252 whose text is three times as long in UTF-8.
+fn call_of_euros(count: usize) -> Vec<u8> {
+    let call = format!("<?xml version='1.0' encoding='windows-1252'?>{CALL}");
+    let (before, after) = call.split_once("hello").expect("the call says hello");
+    [before.as_bytes(), &vec![0x80; count], after.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn text_that_grows_when_it_is_read_takes_room_for_that() {
+    let limits = ServerLimits {
+        bodies_in_memory: 2 << 20,
+        memory_timeout: SHORT,
+        ..ServerLimits::default()
+    };
+    let server = TestServer::start_within(limits).await;
+    let mut greedy = RawConnection::open(server.port).await.unwrap();
+    let head =
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1500000\r\n\r\n";
+    greedy.send(head).await;
+    assert_eq!(greedy.response().await.status, 100);
+    // There is room for what arrives, and not for what becomes of it.
+    let mut other = RawConnection::open(server.port).await.unwrap();
+    let response = other.post(call_of_euros(80_000)).await;
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_serves(&server).await;
+    drop(greedy);
+    let mut other = RawConnection::open(server.port).await.unwrap();
+    let response = timeout(PATIENCE, other.post(call_of_euros(80_000))).await.unwrap();
+    assert!(response.body.contains(&"€".repeat(80_000)), "{}", response.head);
     server.stop().await;
 }
 

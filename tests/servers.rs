@@ -3,7 +3,9 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::fs::DirEntry;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::cluster::{Cluster, Kind, Server};
@@ -137,26 +139,39 @@ fn dumps_stay_inside_and_content_is_printed_line_by_line() {
     let Cluster { master, chunks, .. } = &mut cluster;
     for server in [master, &mut chunks[0]] {
         let url = server.url.clone();
+        let write = |name: &str| rpc.call(&url, WriteFile { file_name: name.to_owned() });
+        let read = |name: &str| rpc.call(&url, ReadFile { file_name: name.to_owned() });
         rpc.put(&url, "a\nkey", Some("a\nvalue")).expect("put");
-        rpc.call(&url, WriteFile { file_name: "dump".to_owned() }).expect("write_file");
+        let data = server.dir.join("data");
+        let own = names_in(&data);
+        write("./dump").expect("write_file");
+        assert_eq!(names_in(&data).len(), own.len() + 1);
+        let mode = data.join("dump").metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it is private");
         rpc.put(&url, "a\nkey", None).expect("delete");
-        for name in ["", ".", "..", "../dump", "/etc/passwd", "store/0.jnl", "missing"] {
-            for write in [false, true] {
-                let file_name = name.to_owned();
-                let result = if write && name != "missing" {
-                    rpc.call(&url, WriteFile { file_name })
-                } else {
-                    rpc.call(&url, ReadFile { file_name })
-                };
-                assert!(matches!(result, Err(CallError::Fault(_))), "{name:?}: {result:?}");
+        // No name of the server's own can be overwritten or read.
+        let paths = ["", ".", "..", "../dump", "/etc/passwd", "store/0.jnl", "htfs.x", "dumps"];
+        for name in own.iter().map(String::as_str).chain(paths) {
+            for result in [write(name), read(name)] {
+                let is_refused = matches!(&result, Err(CallError::Fault(fault))
+                    if fault.code == ErrorKind::InvalidArgument.errno());
+                assert!(is_refused, "{name:?}: {result:?}");
             }
         }
+        assert!(matches!(read("missing"), Err(CallError::Fault(_))));
         assert_eq!(rpc.get(&url, "a\nkey").expect("get"), None, "nothing has changed");
-        rpc.call(&url, ReadFile { file_name: "dump".to_owned() }).expect("read_file");
+        read("dump").expect("read_file");
         rpc.call(&url, PrintContent).expect("print_content");
         let lines = server.process.lines_until("a\\nvalue");
         assert!(lines.iter().any(|line| line.starts_with("a\\nkey String 7 bytes, ")), "{lines:?}");
     }
+}
+
+/// The names in a directory.
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).expect("it can be read");
+    let name = |entry: std::io::Result<DirEntry>| entry.expect("an entry").file_name();
+    entries.map(|entry| name(entry).into_string().expect("names are ASCII")).collect()
 }
 
 #[test]

@@ -7,25 +7,25 @@
 //!
 //! Lock order: `syncing`, then `pinned`, then one of `index` and `loose`; never two of the last.
 
+mod dump;
+mod log;
+
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
 
-use crate::chunk::index::{self, Index, Place, Stored};
+use crate::chunk::index::{Index, Place, Stored};
 use crate::chunk::values::{self, Values};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::classic::Entry;
 use crate::store::table::Counts;
-use crate::store::{DataDir, Store, dump};
-use crate::types::{Key, StoredValue, Ttl, ValueKind};
+use crate::store::{DataDir, Store};
+use crate::types::{Key, StoredValue, Ttl};
 
-/// The role, in the data directory's marker and in dumps.
+/// The role, in the data directory's marker and in dumps of earlier versions.
 pub const ROLE: &str = "chunk";
 
 /// How often an operation starts again because another one changed the entry in between. Each time
@@ -51,15 +51,6 @@ struct Loose {
     unsynced: Vec<u64>,
     /// Replaced, to be deleted when the log is on the disk.
     replaced: Vec<u64>,
-}
-
-/// One entry of a dump.
-#[derive(Serialize, Deserialize)]
-struct DumpRow {
-    key: Key,
-    kind: ValueKind,
-    expires: Timestamp,
-    bytes: Bytes,
 }
 
 impl Contents {
@@ -138,7 +129,11 @@ impl Contents {
     ) -> Result<bool> {
         for _ in 0..ATTEMPTS_MAX {
             let (seen, found) = self.find(key, now)?.unzip();
-            if found.as_ref() != expected {
+            let is_expected = match (&found, expected) {
+                (Some(found), Some(expected)) => found.is_answered_as(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            if !is_expected {
                 return Ok(false);
             }
             let mut index = self.index();
@@ -221,48 +216,6 @@ impl Contents {
             (key, stored, value)
         };
         Ok(page.into_iter().map(row).collect())
-    }
-
-    /// Writes a dump of this moment.
-    ///
-    /// # Errors
-    /// `Corrupt` if a value is damaged, and what the disk says; the file is as before then.
-    pub fn write_dump(&self, path: &Path) -> Result<()> {
-        let _pinned = self.pinned.read().unwrap_or_else(PoisonError::into_inner);
-        let moment = self.index().snapshot()?;
-        dump::write(path, ROLE, |dump| {
-            moment.read(|txn| {
-                index::for_each(txn, |key, stored| {
-                    let StoredValue { kind, bytes } =
-                        self.read(stored).map_err(|error| error.context(key))?;
-                    dump.row(&DumpRow { key: key.clone(), kind, expires: stored.expires, bytes })
-                })
-            })
-        })
-    }
-
-    /// Puts the entries of a dump in the place of all entries.
-    ///
-    /// # Errors
-    /// `NotFound` or `Corrupt` about the file, and what the disk says; nothing has changed then.
-    pub fn load(&self, path: &Path) -> Result<()> {
-        let mut entries = Vec::new();
-        let loaded = dump::read(path, ROLE, |row: DumpRow| {
-            let value = StoredValue { kind: row.kind, bytes: row.bytes };
-            entries.push((row.key, self.store_value(value, row.expires)?));
-            Ok(())
-        });
-        let replaced = loaded.and_then(|()| self.index().replace_all(&entries));
-        match replaced {
-            Ok(old) => {
-                self.loose().replaced.extend(old);
-                Ok(())
-            }
-            Err(error) => {
-                entries.iter().for_each(|(_, stored)| self.discard_after(stored, &error));
-                Err(error)
-            }
-        }
     }
 
     /// The record and the value under a key, unless it has expired.

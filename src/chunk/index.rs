@@ -11,7 +11,7 @@ use crate::chunk::values::ValueFile;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
-use crate::store::logged::{LOG, LoggedSnapshot, clear};
+use crate::store::logged::{self, LoggedSnapshot, clear};
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store};
 use crate::types::{Key, ValueKind};
@@ -63,7 +63,7 @@ impl Record for Stored {
     }
 }
 
-type Entries = HashTable<Stored>;
+pub(super) type Entries = HashTable<Stored>;
 
 /// The index. Every change is one update, logged before it is applied.
 pub struct Index {
@@ -76,7 +76,7 @@ impl Index {
     /// # Errors
     /// `Corrupt` if it is damaged, and what the disk says.
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
-        let tables = [table::TABLES.as_slice(), &[LOG], &native::TABLES].concat();
+        let tables = [table::TABLES.as_slice(), &logged::OWN_TABLES, &native::TABLES].concat();
         let store = Arc::new(Store::open(&dir.store(), &tables)?);
         Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
     }
@@ -85,6 +85,12 @@ impl Index {
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         self.logged.store()
+    }
+
+    /// The tables with their log.
+    #[must_use]
+    pub fn logged(&self) -> &Logged {
+        &self.logged
     }
 
     /// What is known of the value under a key, expired or not.
@@ -204,18 +210,20 @@ impl Index {
         self.logged.read(files)
     }
 
-    /// Puts these entries in the place of all others; returns the files of those.
+    /// Puts these entries in the place of all others; returns the files of those. Of equal keys the last
+    /// one counts.
     ///
     /// # Errors
     /// What the store says; nothing has changed then.
     pub fn replace_all(&mut self, entries: &[(Key, Stored)]) -> Result<HashSet<u64>> {
         self.logged.replace(|txn| {
-            let old = files(txn)?;
+            let mut old = files(txn)?;
             for table in table::TABLES {
                 clear(txn, table)?;
             }
             for (key, stored) in entries {
-                Entries::put(txn, key, stored)?;
+                let earlier = Entries::put(txn, key, stored)?;
+                old.extend(earlier.as_ref().and_then(Stored::file).map(|file| file.id));
             }
             Ok(old)
         })

@@ -2,14 +2,17 @@
 //!
 //! Whatever may take the disk's time runs where it keeps no other call waiting.
 
+mod log;
+
 use std::io::Write;
 use std::sync::Arc;
 
 use tokio::task::block_in_place;
 
-use crate::chunk::contents::Contents;
+use crate::chunk::contents::{Contents, ROLE};
 use crate::chunk::index::Stored;
 use crate::clock;
+use crate::dump::Dump;
 use crate::error::Result;
 use crate::proto::classic::{Get, PrintContent, Put, ReadFile, WriteFile};
 use crate::proto::server::{Replace, Replaced, SyncChunk};
@@ -25,6 +28,7 @@ pub fn registry(dir: &Arc<DataDir>, contents: &Arc<Contents>) -> Registry {
     let mut registry = Registry::default();
     add_table(&mut registry, contents);
     add_files(&mut registry, dir, contents);
+    log::add_to(&mut registry, contents);
     registry
 }
 
@@ -32,7 +36,7 @@ fn add_table(registry: &mut Registry, contents: &Arc<Contents>) {
     let own = Arc::clone(contents);
     registry.add(move |call: Get, _| {
         let entry = own.get(&call.key, clock::now());
-        async { entry }
+        async move { Ok(entry?.map(|entry| entry.in_dialect(call.dialect))) }
     });
     let own = Arc::clone(contents);
     registry.add(move |call: Put, _| {
@@ -57,27 +61,30 @@ fn add_table(registry: &mut Registry, contents: &Arc<Contents>) {
 fn add_files(registry: &mut Registry, dir: &Arc<DataDir>, contents: &Arc<Contents>) {
     let (own, place) = (Arc::clone(contents), Arc::clone(dir));
     registry.add(move |call: ReadFile, _| {
-        let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
-        async move {
-            in_background(move || own.load(&path?).map_err(|error| error.context(name)))
-                .await
-                .map(|()| Done)
-        }
+        let (own, place, name) = (Arc::clone(&own), Arc::clone(&place), call.file_name);
+        async move { in_background(move || read_file(&place, &own, &name)).await.map(|()| Done) }
     });
     let (own, place) = (Arc::clone(contents), Arc::clone(dir));
     registry.add(move |call: WriteFile, _| {
-        let (own, path, name) = (Arc::clone(&own), place.dump(&call.file_name), call.file_name);
-        async move {
-            in_background(move || own.write_dump(&path?).map_err(|error| error.context(name)))
-                .await
-                .map(|()| Done)
-        }
+        let (own, place, name) = (Arc::clone(&own), Arc::clone(&place), call.file_name);
+        async move { in_background(move || write_file(&place, &own, &name)).await.map(|()| Done) }
     });
     let own = Arc::clone(contents);
     registry.add(move |_: PrintContent, _| {
         let own = Arc::clone(&own);
         async move { in_background(move || print_content(&own)).await.map(|()| Done) }
     });
+}
+
+fn read_file(dir: &DataDir, contents: &Contents, name: &str) -> Result<()> {
+    let path = dir.dump_to_read(name)?;
+    let load = || contents.load(&Dump::open(&path, ROLE)?, clock::now());
+    load().map_err(|error| error.context(name))
+}
+
+fn write_file(dir: &DataDir, contents: &Contents, name: &str) -> Result<()> {
+    let path = dir.dump_to_write(name)?;
+    contents.write_dump(&path).map_err(|error| error.context(name))
 }
 
 fn print_content(contents: &Contents) -> Result<()> {

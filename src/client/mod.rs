@@ -215,9 +215,8 @@ async fn wait_for_servers(
     wait(config, async || {
         let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let ttl_s = config.ttl_s.unwrap_or(limits::TTL_MAX_S);
-        let dialect = config.dialect.unwrap_or_default();
-        let proxy = HtProxy::new(client.clone(), master.to_owned(), dialect, ttl_s);
-        Memory::open(proxy, config.dialect, config.layout, owner).await
+        let proxy = HtProxy::new(client.clone(), master.to_owned(), config.dialect, ttl_s);
+        Memory::open(proxy, config.layout, owner).await
     })
     .await
 }
@@ -243,7 +242,8 @@ async fn wait<T>(config: &Config, attempt: impl AsyncFn() -> Result<T>) -> Resul
     }
 }
 
-/// Whether waiting helps: for servers that are on their way, not for wrong certificates.
+/// Whether waiting helps: for servers that are on their way, not for wrong certificates or a dialect
+/// that they do not speak.
 fn may_get_better(error: &FsError) -> bool {
     match error.kind() {
         ErrorKind::Unreachable => !error.message().contains("certificate"),

@@ -51,7 +51,15 @@ impl Charge {
         self.pending.is_some()
     }
 
-    fn bytes(&self) -> u64 {
+    /// The charge of an entry that was put, whose contents are on this server.
+    #[must_use]
+    pub fn settled(server: ServerUrl, bytes: u64) -> Self {
+        Self { parts: vec![Part { server, bytes, settled: bytes }], pending: None }
+    }
+
+    /// Bytes of it, on all servers.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 

@@ -3,14 +3,17 @@
 //! The state is behind one lock, which is never held across an await. Whatever may take the disk's
 //! time runs where it keeps no other call waiting.
 
+mod log;
+
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::block_in_place;
 
 use crate::clock;
+use crate::dump::Dump;
 use crate::error::Result;
-use crate::master::state::{State, write_dump};
+use crate::master::state::{ROLE, State, write_dump};
 use crate::proto::classic::{ChangeSize, Get, PrintContent, Put, ReadFile, Register, WriteFile};
 use crate::proto::server::{Join, SyncMaster};
 use crate::proto::values::Done;
@@ -40,6 +43,7 @@ impl Master {
         self.add_table(&mut registry);
         self.add_servers(&mut registry);
         self.add_files(&mut registry);
+        self.add_log(&mut registry);
         registry
     }
 
@@ -47,7 +51,7 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: Get, _| {
             let entry = master.state().get(&call.key, clock::now());
-            async { entry }
+            async move { Ok(entry?.map(|entry| entry.in_dialect(call.dialect))) }
         });
         let master = Arc::clone(self);
         registry.add(move |call: Put, _| {
@@ -114,13 +118,15 @@ impl Master {
         &self.store
     }
 
-    fn read_file(&self, name: &str) -> Result<()> {
-        let path = self.dir.dump(name)?;
-        self.state().load(&path).map_err(|error| error.context(name))
+    /// Loads the table from a file; the tree is not touched.
+    pub(super) fn read_file(&self, name: &str) -> Result<()> {
+        let path = self.dir.dump_to_read(name)?;
+        let dump = Dump::open(&path, ROLE).map_err(|error| error.context(name))?;
+        self.state().load(&dump, clock::now()).map_err(|error| error.context(name))
     }
 
     fn write_file(&self, name: &str) -> Result<()> {
-        let path = self.dir.dump(name)?;
+        let path = self.dir.dump_to_write(name)?;
         let moment = self.state().snapshot()?;
         write_dump(&moment, &path).map_err(|error| error.context(name))
     }

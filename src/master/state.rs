@@ -1,8 +1,10 @@
 //! The master's state: the hash table, the accounts, and the order of the servers. Every change is
 //! one update, logged before it is applied.
 
+mod dump;
+mod log;
+
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
@@ -10,16 +12,18 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
-use crate::master::accounts::{self, Charge, Sizes};
+use crate::master::accounts::{self, Sizes};
 use crate::master::placement::Placement;
 use crate::proto::classic::Entry;
 use crate::proto::form;
-use crate::store::logged::{LOG, LoggedSnapshot, clear};
+use crate::store::logged;
 use crate::store::table::{self, Counts};
-use crate::store::{DataDir, HashTable, Logged, ReadTxn, Record, Store, Table, Txn, dump};
+use crate::store::{DataDir, HashTable, Logged, Record, Store, Table};
 use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
-/// The role, in the data directory's marker and in dumps.
+pub use dump::write_dump;
+
+/// The role, in the data directory's marker and in dumps of earlier versions.
 pub const ROLE: &str = "master";
 
 /// Entries that a sweep or a dump handles at a time.
@@ -46,14 +50,6 @@ impl Record for Stored {
 
 type Entries = HashTable<Stored>;
 
-/// One entry of a dump.
-#[derive(Serialize, Deserialize)]
-struct DumpRow {
-    key: Key,
-    stored: Stored,
-    charge: Option<Charge>,
-}
-
 /// The state. Times are arguments, so that tests make their own.
 pub struct State {
     logged: Logged,
@@ -71,7 +67,8 @@ impl State {
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
         let tables: Vec<Table> = table::TABLES.into_iter().chain(accounts::TABLES).collect();
         let others = super::fs::tables();
-        let store = Store::open(&dir.store(), &[tables.as_slice(), &[LOG], &others].concat())?;
+        let all = [tables.as_slice(), &logged::OWN_TABLES, &others].concat();
+        let store = Store::open(&dir.store(), &all)?;
         let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
         let mut state = Self {
             logged,
@@ -249,35 +246,6 @@ impl State {
         self.logged.read(|txn| Entries::page(txn, after, PAGE_SIZE))
     }
 
-    /// One moment of everything, for [`write_dump`].
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn snapshot(&self) -> Result<LoggedSnapshot> {
-        self.logged.snapshot()
-    }
-
-    /// Puts the entries of a dump in the place of all entries, with their charges.
-    ///
-    /// # Errors
-    /// `NotFound` or `Corrupt` about the file, and what the store says; nothing has changed then.
-    pub fn load(&mut self, path: &Path) -> Result<()> {
-        let sizes = self.logged.replace(|txn| {
-            give_all_back(txn)?;
-            for table in table::TABLES.into_iter().chain([accounts::CHARGES, accounts::PENDING]) {
-                clear(txn, table)?;
-            }
-            dump::read(path, ROLE, |row: DumpRow| {
-                Entries::put(txn, &row.key, &row.stored)?;
-                let charge = row.charge.unwrap_or_default();
-                accounts::restore(txn, &row.key, charge).map(|_| ())
-            })?;
-            accounts::sizes(txn)
-        })?;
-        self.show(&sizes);
-        Ok(())
-    }
-
     /// How much there is.
     ///
     /// # Errors
@@ -352,48 +320,6 @@ impl State {
             self.placement.set_size(server, size.saturating_add(native));
         }
     }
-}
-
-fn give_all_back(txn: &mut dyn Txn) -> Result<()> {
-    let mut after = None;
-    loop {
-        let page = charged_keys(txn, after.as_ref())?;
-        let Some(last) = page.last().cloned() else { return Ok(()) };
-        for key in page {
-            accounts::give_back(txn, &key)?;
-        }
-        after = Some(last);
-    }
-}
-
-fn charged_keys(txn: &dyn ReadTxn, after: Option<&Key>) -> Result<Vec<Key>> {
-    let from = after.map_or_else(Vec::new, |key| [key.as_bytes(), &[0]].concat());
-    let rows = txn.scan(accounts::CHARGES, &from, crate::store::TABLE_END, PAGE_SIZE)?;
-    rows.into_iter().map(|(key, _)| Key::new(key)).collect()
-}
-
-/// Writes a dump of one moment.
-///
-/// # Errors
-/// What the disk says; the file is as before then.
-pub fn write_dump(moment: &LoggedSnapshot, path: &Path) -> Result<()> {
-    dump::write(path, ROLE, |dump| {
-        let mut after = None;
-        loop {
-            let page = moment.read(|txn| {
-                let page = Entries::page(txn, after.as_ref(), PAGE_SIZE)?;
-                page.into_iter()
-                    .map(|(key, stored)| {
-                        let charge = accounts::charge(txn, &key)?;
-                        Ok(DumpRow { key, stored, charge })
-                    })
-                    .collect::<Result<Vec<_>>>()
-            })?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.key.clone());
-            page.iter().try_for_each(|row| dump.row(row))?;
-        }
-    })
 }
 
 #[cfg(test)]

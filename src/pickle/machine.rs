@@ -3,12 +3,16 @@
 //! Objects refer to each other by index. So a reference costs four bytes however often it is
 //! repeated, an object that holds itself is no leak, and nothing recurses when it is dropped.
 
+mod entries;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use jiff::civil::DateTime;
 
-use super::PickleError;
+use super::{PickleError, date};
 use crate::limits;
+use entries::Kept;
 
 /// An object's place in the list.
 pub(super) type Id = u32;
@@ -22,6 +26,8 @@ pub(super) enum Function {
     Bytes,
     /// `bytearray(bytes)`, `bytearray(text, "latin-1")`, `bytearray()`.
     ByteArray,
+    /// `datetime.datetime(state)`.
+    DateTime,
 }
 
 /// One object.
@@ -35,6 +41,7 @@ pub(super) enum Object {
     Bytes(Bytes),
     ByteArray(Bytes),
     Text(Bytes),
+    DateTime(DateTime),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -51,6 +58,10 @@ pub(super) struct Machine {
     pushes: usize,
     /// Bytes that calls may still make.
     size_left: usize,
+    size_max: usize,
+    depth_max: usize,
+    /// For a dict whose entries are taken out one by one.
+    kept: Option<Kept>,
 }
 
 type Step = Result<(), PickleError>;
@@ -60,7 +71,7 @@ const STACK: PickleError = PickleError::Malformed(0);
 
 impl Machine {
     /// A machine whose calls make at most `size_max` bytes together.
-    pub(super) fn new(size_max: usize) -> Self {
+    pub(super) fn new(size_max: usize, depth_max: usize) -> Self {
         Self {
             objects: Vec::new(),
             stack: Vec::new(),
@@ -68,6 +79,9 @@ impl Machine {
             memo: HashMap::new(),
             pushes: 0,
             size_left: size_max,
+            size_max,
+            depth_max,
+            kept: None,
         }
     }
 
@@ -94,7 +108,7 @@ impl Machine {
     }
 
     pub(super) fn mark(&mut self) -> Step {
-        if self.marks.len() >= limits::PICKLE_DEPTH_MAX {
+        if self.marks.len() >= self.depth_max {
             return Err(PickleError::TooBig("depth of nesting"));
         }
         self.marks.push(self.stack.len());
@@ -122,17 +136,32 @@ impl Machine {
         }
     }
 
-    fn top(&mut self) -> Result<&mut Object, PickleError> {
+    fn top(&self) -> Result<Id, PickleError> {
         let height = self.marks.last().copied().unwrap_or(0);
-        let id = self.stack.get(height..).and_then(<[Id]>::last).ok_or(STACK)?;
-        self.objects.get_mut(*id as usize).ok_or(STACK)
+        self.stack.get(height..).and_then(<[Id]>::last).copied().ok_or(STACK)
+    }
+
+    /// The topmost object, to be changed. No pickler changes what it has finished.
+    fn top_mut(&mut self) -> Result<&mut Object, PickleError> {
+        let id = self.top()?;
+        let is_finished = self.kept.as_ref().is_some_and(|kept| id < kept.floor);
+        if is_finished && self.stack.first() != Some(&id) {
+            return Err(STACK);
+        }
+        self.objects.get_mut(id as usize).ok_or(STACK)
     }
 
     pub(super) fn remember(&mut self, index: Option<u32>) -> Step {
-        let height = self.marks.last().copied().unwrap_or(0);
-        let id = *self.stack.get(height..).and_then(<[Id]>::last).ok_or(STACK)?;
-        let next = || u32::try_from(self.memo.len()).map_err(|_| STACK);
-        let index = index.map_or_else(next, Ok)?;
+        let id = self.top()?;
+        let count = self.kept.as_ref().map_or(self.memo.len(), |kept| kept.memoised);
+        let index = index.map_or_else(|| u32::try_from(count).map_err(|_| STACK), Ok)?;
+        if let Some(kept) = &mut self.kept {
+            kept.memoised += 1;
+            if !kept.recalled.contains(&index) {
+                return Ok(());
+            }
+            kept.recent.push(id);
+        }
         self.memo.insert(index, id);
         if self.memo.len() > limits::PICKLE_OBJECTS_MAX {
             return Err(PickleError::TooBig("number of objects"));
@@ -142,6 +171,9 @@ impl Machine {
 
     pub(super) fn recall(&mut self, index: u32) -> Step {
         let id = *self.memo.get(&index).ok_or(STACK)?;
+        if self.kept.is_some() && self.stack.first() == Some(&id) {
+            return Err(PickleError::Unexpected("a table: it holds itself"));
+        }
         self.push_id(id)
     }
 
@@ -173,7 +205,7 @@ impl Machine {
 
     pub(super) fn append(&mut self, marked: bool) -> Step {
         let items = if marked { self.pop_mark()? } else { vec![self.pop()?] };
-        match self.top()? {
+        match self.top_mut()? {
             Object::List(list) => list.extend(items),
             _ => return Err(STACK),
         }
@@ -188,7 +220,7 @@ impl Machine {
             vec![self.pop()?, value]
         };
         let items = pairs(&items)?;
-        match self.top()? {
+        match self.top_mut()? {
             Object::Dict(members) => members.extend(items),
             _ => return Err(STACK),
         }
@@ -225,6 +257,9 @@ impl Machine {
             }
             (Function::ByteArray, 2, Some(Object::Text(text)), Some(codec)) => {
                 Object::ByteArray(encode_latin1(text, codec)?)
+            }
+            (Function::DateTime, 1, Some(Object::Bytes(state) | Object::Str(state)), None) => {
+                Object::DateTime(date::read(state)?)
             }
             _ => return None,
         })

@@ -13,9 +13,12 @@
 //! Source of the format: the comments in `Lib/pickletools.py` of CPython.
 
 mod attributes;
+mod date;
 mod escape;
 mod machine;
 mod reader;
+mod source;
+mod table;
 mod time;
 mod writer;
 
@@ -25,6 +28,7 @@ mod fixtures;
 mod tests;
 
 use bytes::Bytes;
+use jiff::civil::DateTime;
 
 use crate::error::{ErrorKind, FsError};
 #[cfg(doc)]
@@ -33,6 +37,7 @@ use crate::limits;
 pub use attributes::{Attributes, server_url};
 pub use escape::to_latin1;
 pub use reader::read;
+pub use table::{TableReader, TableWriter};
 pub use time::{to_seconds, to_time};
 pub use writer::{Style, write};
 
@@ -56,6 +61,8 @@ pub enum Value {
     /// `str` of Python 3, `unicode` of Python 2: UTF-8, except that surrogates may stand alone, in
     /// three bytes each, as Python's "surrogatepass" writes them.
     Text(Bytes),
+    /// `datetime.datetime` without a zone, to the microsecond.
+    DateTime(DateTime),
     /// `list`.
     List(Vec<Self>),
     /// `tuple`.
@@ -142,12 +149,52 @@ pub enum PickleError {
     /// Plain data, but not the kind that was expected.
     #[error("the pickle is not {0}")]
     Unexpected(&'static str),
+    /// What it is read from failed.
+    #[error("the pickle cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl PickleError {
+    fn global(module: &[u8], name: &[u8]) -> Self {
+        let shown = |part: &[u8]| part[..part.len().min(40)].escape_ascii().to_string();
+        Self::Global(format!("{}.{}", shown(module), shown(name)))
+    }
+}
+
+impl From<std::io::Error> for PickleError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// Whether bytes begin as picklers begin a dict. It is not looked at any further.
+#[must_use]
+pub fn may_be_dict(pickle: &[u8]) -> bool {
+    let body = without_head(pickle);
+    body.starts_with(b"}") || body.starts_with(b"(d")
+}
+
+/// The same for a list.
+#[must_use]
+pub fn may_be_list(pickle: &[u8]) -> bool {
+    let body = without_head(pickle);
+    body.starts_with(b"]") || body.starts_with(b"(l")
+}
+
+/// A pickle without its protocol and the length of its first frame.
+fn without_head(pickle: &[u8]) -> &[u8] {
+    match pickle {
+        [0x80, _, 0x95, rest @ ..] => rest.get(8..).unwrap_or_default(),
+        [0x80, _, rest @ ..] => rest,
+        _ => pickle,
+    }
 }
 
 impl From<PickleError> for FsError {
     fn from(error: PickleError) -> Self {
         let kind = match error {
             PickleError::TooBig(_) => ErrorKind::TooBig,
+            PickleError::Unreadable(_) => ErrorKind::Io,
             _ => ErrorKind::Protocol,
         };
         Self::new(kind, error.to_string())

@@ -3,8 +3,12 @@
 use bytes::Bytes;
 
 use super::machine::{Function, Id, Machine, Object};
+use super::source::{Memory, Source};
 use super::{PickleError, Value, escape};
 use crate::limits;
+
+/// The last opcode of every pickle.
+pub(super) const STOP: u8 = b'.';
 
 /// Reads a pickle of plain data.
 ///
@@ -18,42 +22,53 @@ pub fn read(pickle: &Bytes, size_max: usize) -> Result<Value, PickleError> {
     if pickle.len() > size_max {
         return Err(PickleError::TooBig("size"));
     }
-    let mut reader = Reader { pickle, at: 0, machine: Machine::new(size_max) };
+    let machine = Machine::new(size_max, limits::PICKLE_DEPTH_MAX);
+    let mut reader = Reader { source: Memory::new(pickle), machine };
     let root = reader.run()?;
     let mut budget = Budget { objects: limits::PICKLE_OBJECTS_MAX, bytes: size_max };
     build(&reader.machine, root, limits::PICKLE_DEPTH_MAX, &mut budget)
 }
 
-struct Reader<'a> {
-    pickle: &'a Bytes,
-    at: usize,
-    machine: Machine,
+/// Carries out the opcodes of a source.
+pub(super) struct Reader<S> {
+    pub(super) source: S,
+    pub(super) machine: Machine,
 }
 
-impl Reader<'_> {
+impl<S: Source> Reader<S> {
     fn run(&mut self) -> Result<Id, PickleError> {
         loop {
-            let at = self.at;
+            let at = self.source.at();
             let opcode = self.byte()?;
-            if opcode == b'.' {
-                if self.at != self.pickle.len() {
-                    return Err(PickleError::Length(self.at));
-                }
-                return self.machine.finish().map_err(|_| PickleError::Malformed(at));
+            if opcode == STOP {
+                return self.finish(at);
             }
-            self.step(opcode).map_err(|error| match error {
-                PickleError::Malformed(_) => PickleError::Malformed(at),
-                PickleError::Opcode { opcode, .. } => PickleError::Opcode { opcode, at },
-                other => other,
-            })?;
+            self.step(opcode, at)?;
         }
     }
 
-    fn step(&mut self, opcode: u8) -> Result<(), PickleError> {
+    /// What is left on the stack behind STOP at `at`.
+    pub(super) fn finish(&mut self, at: usize) -> Result<Id, PickleError> {
+        if !self.source.is_at_end()? {
+            return Err(PickleError::Length(self.source.at()));
+        }
+        self.machine.finish().map_err(|_| PickleError::Malformed(at))
+    }
+
+    /// Carries out the opcode that stands at `at`.
+    pub(super) fn step(&mut self, opcode: u8, at: usize) -> Result<(), PickleError> {
+        self.carry_out(opcode).map_err(|error| match error {
+            PickleError::Malformed(_) => PickleError::Malformed(at),
+            PickleError::Opcode { opcode, .. } => PickleError::Opcode { opcode, at },
+            other => other,
+        })
+    }
+
+    fn carry_out(&mut self, opcode: u8) -> Result<(), PickleError> {
         match opcode {
             // Protocol and frame heads say nothing that is needed here.
-            0x80 => self.take(1).map(drop),
-            0x95 => self.take(8).map(drop),
+            0x80 => self.source.take(1).map(drop),
+            0x95 => self.source.take(8).map(drop),
             b'(' => self.machine.mark(),
             b']' => self.machine.push(Object::List(Vec::new())),
             b'l' => self.machine.list(),
@@ -75,6 +90,10 @@ impl Reader<'_> {
             b'j' => self.u32().and_then(|index| self.machine.recall(index)),
             b'c' | 0x93 => self.function(opcode).and_then(|object| self.machine.push(object)),
             b'R' => self.machine.reduce(),
+            b'i' => {
+                let (module, name) = (self.source.line()?, self.source.line()?);
+                Err(PickleError::global(&module, &name))
+            }
             _ => {
                 let object = self.scalar(opcode)?;
                 self.machine.push(object)
@@ -87,22 +106,22 @@ impl Reader<'_> {
             b'N' => Object::None,
             0x88 => Object::Bool(true),
             0x89 => Object::Bool(false),
-            b'I' => match self.line()?.as_ref() {
+            b'I' => match self.source.line()?.as_ref() {
                 b"00" => Object::Bool(false),
                 b"01" => Object::Bool(true),
                 number => Object::Int(parse(number)?),
             },
             b'L' => {
-                let line = self.line()?;
+                let line = self.source.line()?;
                 Object::Int(parse(line.strip_suffix(b"L").unwrap_or(&line))?)
             }
             b'K' => Object::Int(self.byte()?.into()),
-            b'M' => Object::Int(u16::from_le_bytes(self.array()?).into()),
-            b'J' => Object::Int(i32::from_le_bytes(self.array()?).into()),
+            b'M' => Object::Int(u16::from_le_bytes(self.source.array()?).into()),
+            b'J' => Object::Int(i32::from_le_bytes(self.source.array()?).into()),
             0x8a => self.byte().and_then(|length| self.long(length.into()))?,
             0x8b => self.u32().and_then(|length| self.long(length.into()))?,
-            b'F' => Object::Float(parse(&self.line()?)?),
-            b'G' => Object::Float(f64::from_be_bytes(self.array()?)),
+            b'F' => Object::Float(parse(&self.source.line()?)?),
+            b'G' => Object::Float(f64::from_be_bytes(self.source.array()?)),
             b'S' => Object::Str(self.quoted()?),
             b'U' => Object::Str(self.counted::<1>()?),
             b'T' => Object::Str(self.counted::<4>()?),
@@ -111,20 +130,20 @@ impl Reader<'_> {
             0x8e => Object::Bytes(self.counted::<8>()?),
             0x96 => Object::ByteArray(self.counted::<8>()?),
             b'V' => {
-                let line = self.line()?;
+                let line = self.source.line()?;
                 Object::Text(escape::from_raw_unicode(&line).ok_or(PickleError::Malformed(0))?)
             }
             0x8c => self.counted::<1>().and_then(text)?,
             b'X' => self.counted::<4>().and_then(text)?,
             0x8d => self.counted::<8>().and_then(text)?,
-            _ => return Err(PickleError::Opcode { opcode, at: self.at }),
+            _ => return Err(PickleError::Opcode { opcode, at: self.source.at() }),
         })
     }
 
     /// GLOBAL has module and name in two lines, STACK_GLOBAL as two strings on the stack.
     fn function(&mut self, opcode: u8) -> Result<Object, PickleError> {
         let (module, name) = if opcode == b'c' {
-            (self.line()?, self.line()?)
+            (self.source.line()?, self.source.line()?)
         } else {
             let name = self.machine.pop()?;
             let module = self.machine.pop()?;
@@ -137,16 +156,14 @@ impl Reader<'_> {
             (b"_codecs", b"encode") => Function::Encode,
             (b"builtins" | b"__builtin__", b"bytes") => Function::Bytes,
             (b"builtins" | b"__builtin__", b"bytearray") => Function::ByteArray,
-            (module, name) => {
-                let shown = |part: &[u8]| part[..part.len().min(40)].escape_ascii().to_string();
-                return Err(PickleError::Global(format!("{}.{}", shown(module), shown(name))));
-            }
+            (b"datetime", b"datetime") => Function::DateTime,
+            (module, name) => return Err(PickleError::global(module, name)),
         }))
     }
 
     /// A number in little-endian two's complement.
     fn long(&mut self, length: u64) -> Result<Object, PickleError> {
-        let bytes = self.take(length)?;
+        let bytes = self.source.take(length)?;
         let sign = bytes.last().map_or(0, |last| if last & 0x80 == 0 { 0 } else { 0xff });
         let mut number = [sign; 16];
         let (low, high) = bytes.split_at(bytes.len().min(16));
@@ -158,7 +175,7 @@ impl Reader<'_> {
     }
 
     fn quoted(&mut self) -> Result<Bytes, PickleError> {
-        let line = self.line()?;
+        let line = self.source.line()?;
         match line.as_ref() {
             [first @ (b'\'' | b'"'), .., last] if first == last => {
                 escape::unquote(&line.slice(1..line.len() - 1)).ok_or(PickleError::Malformed(0))
@@ -170,47 +187,20 @@ impl Reader<'_> {
     /// Bytes behind their count, which has `N` bytes, little end first.
     fn counted<const N: usize>(&mut self) -> Result<Bytes, PickleError> {
         let mut count = [0; 8];
-        count[..N].copy_from_slice(&self.array::<N>()?);
-        self.take(u64::from_le_bytes(count))
+        count[..N].copy_from_slice(&self.source.array::<N>()?);
+        self.source.take(u64::from_le_bytes(count))
     }
 
     fn decimal(&mut self) -> Result<u32, PickleError> {
-        parse(&self.line()?)
+        parse(&self.source.line()?)
     }
 
-    fn byte(&mut self) -> Result<u8, PickleError> {
-        self.array::<1>().map(|[byte]| byte)
+    pub(super) fn byte(&mut self) -> Result<u8, PickleError> {
+        self.source.array::<1>().map(|[byte]| byte)
     }
 
     fn u32(&mut self) -> Result<u32, PickleError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
-        let found = self.pickle[self.at..].first_chunk::<N>().copied();
-        let array = found.ok_or(PickleError::Length(self.pickle.len()))?;
-        self.at += N;
-        Ok(array)
-    }
-
-    fn take(&mut self, count: u64) -> Result<Bytes, PickleError> {
-        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
-        match end {
-            Some(end) if end <= self.pickle.len() => {
-                let bytes = self.pickle.slice(self.at..end);
-                self.at = end;
-                Ok(bytes)
-            }
-            _ => Err(PickleError::Length(self.pickle.len())),
-        }
-    }
-
-    fn line(&mut self) -> Result<Bytes, PickleError> {
-        let length = self.pickle[self.at..].iter().position(|byte| *byte == b'\n');
-        let length = length.ok_or(PickleError::Length(self.pickle.len()))?;
-        let line = self.pickle.slice(self.at..self.at + length);
-        self.at += length + 1;
-        Ok(line)
+        self.source.array().map(u32::from_le_bytes)
     }
 }
 
@@ -227,14 +217,14 @@ fn parse<T: std::str::FromStr>(digits: &[u8]) -> Result<T, PickleError> {
 const CAPACITY_MAX: usize = 1024;
 
 /// What may still be built.
-struct Budget {
-    objects: usize,
-    bytes: usize,
+pub(super) struct Budget {
+    pub(super) objects: usize,
+    pub(super) bytes: usize,
 }
 
 /// The tree below one object. Objects that hold themselves end at the depth limit, and shared ones
 /// are counted as often as they appear.
-fn build(
+pub(super) fn build(
     machine: &Machine,
     id: Id,
     depth: usize,
@@ -246,7 +236,7 @@ fn build(
     let mut counted = |bytes: &Bytes| {
         let left = budget.bytes.checked_sub(bytes.len());
         budget.bytes = left.ok_or(PickleError::TooBig("size"))?;
-        Ok(bytes.clone())
+        Ok::<_, PickleError>(bytes.clone())
     };
     Ok(match machine.object(id)? {
         Object::None => Value::None,
@@ -257,6 +247,7 @@ fn build(
         Object::Bytes(bytes) => Value::Bytes(counted(bytes)?),
         Object::ByteArray(bytes) => Value::ByteArray(counted(bytes)?),
         Object::Text(bytes) => Value::Text(counted(bytes)?),
+        Object::DateTime(date) => Value::DateTime(*date),
         Object::List(items) => Value::List(build_all(machine, items, below, budget)?),
         Object::Tuple(items) => Value::Tuple(build_all(machine, items, below, budget)?),
         Object::Dict(items) => {

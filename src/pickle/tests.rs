@@ -57,6 +57,7 @@ fn the_pickles_of_both_pythons_are_read_in_every_protocol() {
         for (key, value) in expected {
             assert_eq!(dict.get(key), Some(&value), "{name}: {key}");
         }
+        assert!(super::may_be_dict(pickle), "{name}");
         check_attributes(name, pickle);
     }
 }
@@ -121,7 +122,13 @@ fn programs_and_unknown_opcodes_are_refused() {
         (b"\x80\x04\x8c\x05posix\x8c\x06system\x93.", "posix.system"),
         (b"c_codecs\ndecode\n.", "_codecs.decode"),
         (b"c_codecs\nencode\n.", "not plain data"),
-        (b"(i__main__\nFile\n.", "0x69"),
+        (b"cdatetime\ndate\n.", "datetime.date"),
+        (
+            b"cdatetime\ndatetime\n(S'\\x07\\xea\\x0d\\x01\\x00\\x00\\x00\\x00\\x00\\x00'\ntR.",
+            "damaged",
+        ),
+        (b"cdatetime\ndatetime\n(I2026\nI1\nI1\ntR.", "damaged"),
+        (b"(i__main__\nFile\n.", "plain data: __main__.File"),
         (b"N2\x86.", "0x32"),
         (b"N0.", "0x30"),
         (b"S'x'\nQ.", "0x51"),

@@ -3,9 +3,9 @@
 //! An ASCII string is written as a string literal, which is `str` in both. Bytes are written the
 //! way Python 3 does, as a call of `_codecs.encode`: `str` in Python 2, `bytes` in Python 3.
 
-use bytes::Bytes;
+use jiff::civil::DateTime;
 
-use super::{Value, escape};
+use super::{Value, date, escape};
 
 /// Where the pickle goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Style {
     Ascii,
     /// Into a `<base64>`: any bytes. Bytes of contents take at most twice their size.
     Compact,
+    /// Into a file, of which text must come back as text: as [`Style::Compact`], but ASCII text is
+    /// `unicode` in Python 2.
+    File,
 }
 
 /// Writes a pickle.
@@ -25,14 +28,36 @@ pub fn write(value: &Value, style: Style) -> Vec<u8> {
     writer.out
 }
 
-struct Writer {
-    out: Vec<u8>,
-    style: Style,
+/// What takes the bytes of a pickle. If it fails it keeps that to itself until it is asked.
+pub(super) trait Sink {
+    fn push(&mut self, byte: u8);
+    fn extend(&mut self, bytes: &[u8]);
+    /// So many bytes are about to come.
+    fn reserve(&mut self, size: usize);
 }
 
-impl Writer {
+impl Sink for Vec<u8> {
+    fn push(&mut self, byte: u8) {
+        Self::push(self, byte);
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn reserve(&mut self, size: usize) {
+        Self::reserve(self, size);
+    }
+}
+
+pub(super) struct Writer<S> {
+    pub(super) out: S,
+    pub(super) style: Style,
+}
+
+impl<S: Sink> Writer<S> {
     /// Recurses as deep as the value, which has at most the depth that the reader lets through.
-    fn value(&mut self, value: &Value) {
+    pub(super) fn value(&mut self, value: &Value) {
         match value {
             Value::None => self.out.push(b'N'),
             Value::Bool(value) => self.line(b'I', if *value { b"01" } else { b"00" }),
@@ -41,20 +66,24 @@ impl Writer {
             }
             Value::Int(number) => self.line(b'L', format!("{number}L").as_bytes()),
             Value::Float(number) => self.line(b'F', format!("{number:?}").as_bytes()),
-            Value::Str(bytes) | Value::Text(bytes) if bytes.is_ascii() => self.literal(bytes),
+            Value::Str(bytes) if bytes.is_ascii() => self.literal(bytes),
+            Value::Text(text) if text.is_ascii() && self.style != Style::File => {
+                self.literal(text);
+            }
             Value::Str(bytes) | Value::Bytes(bytes) => self.bytes(bytes),
             Value::ByteArray(bytes) => {
-                self.out.extend_from_slice(b"c__builtin__\nbytearray\n(");
+                self.out.extend(b"c__builtin__\nbytearray\n(");
                 self.bytes(bytes);
-                self.out.extend_from_slice(b"tR");
+                self.out.extend(b"tR");
             }
             Value::Text(text) => {
                 let style = std::mem::replace(&mut self.style, Style::Ascii);
                 self.unicode(escape::code_points(text));
                 self.style = style;
             }
+            Value::DateTime(date) => self.date(*date),
             Value::List(items) => {
-                self.out.extend_from_slice(b"(l");
+                self.out.extend(b"(l");
                 for item in items {
                     self.value(item);
                     self.out.push(b'a');
@@ -66,7 +95,7 @@ impl Writer {
                 self.out.push(b't');
             }
             Value::Dict(members) => {
-                self.out.extend_from_slice(b"(d");
+                self.out.extend(b"(d");
                 for (key, value) in members {
                     self.value(key);
                     self.value(value);
@@ -78,36 +107,47 @@ impl Writer {
 
     fn line(&mut self, opcode: u8, text: &[u8]) {
         self.out.push(opcode);
-        self.out.extend_from_slice(text);
+        self.out.extend(text);
         self.out.push(b'\n');
     }
 
     /// A string literal of ASCII text.
     fn literal(&mut self, text: &[u8]) {
-        self.out.extend_from_slice(b"S'");
+        self.out.extend(b"S'");
         for byte in text {
             match byte {
-                b'\\' | b'\'' => self.out.extend([b'\\', *byte]),
-                b'\n' => self.out.extend_from_slice(b"\\n"),
+                b'\\' | b'\'' => self.out.extend(&[b'\\', *byte]),
+                b'\n' => self.out.extend(b"\\n"),
                 b' '..=b'~' => self.out.push(*byte),
-                _ => self.out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+                _ => self.out.extend(format!("\\x{byte:02x}").as_bytes()),
             }
         }
-        self.out.extend_from_slice(b"'\n");
+        self.out.extend(b"'\n");
     }
 
-    fn bytes(&mut self, bytes: &Bytes) {
-        self.out.extend_from_slice(b"c_codecs\nencode\n(");
+    pub(super) fn date(&mut self, date: DateTime) {
+        self.out.extend(b"cdatetime\ndatetime\n(");
+        self.bytes(&date::write(date));
+        self.out.extend(b"tR");
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend(b"c_codecs\nencode\n(");
         match self.counted_size(bytes) {
             Some(size) => {
-                self.out.reserve(bytes.len() + size as usize);
+                self.out.reserve(size as usize);
                 self.out.push(b'X');
-                self.out.extend(size.to_le_bytes());
-                escape::push_latin1(&mut self.out, bytes);
+                self.out.extend(&size.to_le_bytes());
+                let mut text = Vec::with_capacity(2 * PIECE_SIZE);
+                for piece in bytes.chunks(PIECE_SIZE) {
+                    text.clear();
+                    escape::push_latin1(&mut text, piece);
+                    self.out.extend(&text);
+                }
             }
             None => self.unicode(bytes.iter().map(|byte| u32::from(*byte))),
         }
-        self.out.extend_from_slice(b"Vlatin1\ntR");
+        self.out.extend(b"Vlatin1\ntR");
     }
 
     /// Size of the bytes, read as Latin-1, as counted UTF-8; `None` where a line of escapes is the
@@ -129,7 +169,7 @@ impl Writer {
         for code in code_points {
             let plain = u8::try_from(code).ok().filter(|byte| match self.style {
                 Style::Ascii => matches!(byte, b' '..=b'~') && *byte != b'\\',
-                Style::Compact => !needs_escape(*byte),
+                Style::Compact | Style::File => !needs_escape(*byte),
             });
             match plain {
                 Some(byte) => self.out.push(byte),
@@ -142,13 +182,16 @@ impl Writer {
 
     /// An escape with so many hexadecimal digits. (Formatting would take longer than all else.)
     fn escape(&mut self, start: [u8; 2], code: u32, digits: u32) {
-        self.out.extend(start);
+        self.out.extend(&start);
         for digit in (0..digits).rev() {
             let nibble = code >> (4 * digit) & 0xf;
             self.out.push(HEX_DIGITS[nibble as usize]);
         }
     }
 }
+
+/// Bytes that are made text at a time.
+const PIECE_SIZE: usize = 32 << 10;
 
 const HEX_DIGITS: [u8; 16] = *b"0123456789abcdef";
 

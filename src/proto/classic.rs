@@ -30,6 +30,15 @@ impl Dialect {
         if matches!(key, Value::String(_)) { Self::String } else { Self::Binary }
     }
 
+    /// The one that this is not.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::String => Self::Binary,
+            Self::Binary => Self::String,
+        }
+    }
+
     /// A key in this dialect; one that cannot be a `<string>` goes as `<base64>`.
     #[must_use]
     pub fn write_key(self, key: &Key) -> Value {

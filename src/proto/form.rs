@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle::{self, Attributes, Style, to_latin1};
-use crate::proto::classic::{Dialect, is_xml_text};
+use crate::proto::classic::{Dialect, Entry, is_xml_text};
 use crate::types::{StoredValue, ValueKind};
 
 /// Whether contents are stored as they are.
@@ -21,6 +21,19 @@ pub enum Layout {
     /// A pickle of the bytes.
     #[default]
     Pickled,
+}
+
+impl Layout {
+    /// What clients of a dialect do when nobody has told or shown them anything. The homework pickles
+    /// contents and has to put the pickle, which is bytes, into a `Binary`; who goes without `Binary`
+    /// puts the contents as they are, which is what the report says: `put(path, contents, ttl)`.
+    #[must_use]
+    pub const fn usual(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::String => Self::Raw,
+            Dialect::Binary => Self::Pickled,
+        }
+    }
 }
 
 /// How one file's contents are stored.
@@ -101,12 +114,32 @@ fn of_size(bytes: &Bytes, is_text: bool, size: u64) -> Option<Bytes> {
     to_latin1(bytes).filter(|latin1| latin1.len() as u64 == size)
 }
 
+impl Entry {
+    /// The entry as a program gets it that writes its keys in this dialect.
+    #[must_use]
+    pub fn in_dialect(mut self, dialect: Dialect) -> Self {
+        self.value = self.value.in_dialect(dialect);
+        self
+    }
+}
+
+impl StoredValue {
+    /// The value as a program gets it that writes its keys in this dialect.
+    #[must_use]
+    pub fn in_dialect(self, dialect: Dialect) -> Self {
+        match self.kind {
+            ValueKind::Either => wrap_text(dialect, self.bytes),
+            _ => self,
+        }
+    }
+}
+
 /// The dialect a value came in; none if it is neither string nor base64.
 #[must_use]
 pub fn dialect_of(value: &StoredValue) -> Option<Dialect> {
     match value.kind {
         ValueKind::String => Some(Dialect::String),
-        ValueKind::Base64 => Some(Dialect::Binary),
+        ValueKind::Base64 | ValueKind::Either => Some(Dialect::Binary),
         ValueKind::Xml => None,
     }
 }
@@ -147,6 +180,10 @@ pub enum Ownership {
 /// Whose the dict of attributes in a value is; `None` for every other value.
 #[must_use]
 pub fn ownership(value: &StoredValue) -> Option<Ownership> {
+    // Contents are large, and hardly ever a dict: that shows in their first bytes.
+    if value.kind == ValueKind::Xml || !pickle::may_be_dict(&value.bytes) {
+        return None;
+    }
     let dict = unwrap_pickle(value)?;
     dict.get("st_mode")?;
     Some(match dict.get("contents") {

@@ -147,7 +147,7 @@ pub fn to_stored(value: Value) -> Result<StoredValue, WrongType> {
 pub fn from_stored(stored: StoredValue) -> Value {
     let StoredValue { kind, bytes } = stored;
     match kind {
-        ValueKind::Base64 => Value::Base64(bytes.into()),
+        ValueKind::Base64 | ValueKind::Either => Value::Base64(bytes.into()),
         ValueKind::String => match String::from_utf8(bytes.into()) {
             Ok(text) => Value::String(text),
             Err(error) => Value::Base64(error.into_bytes()),

@@ -18,7 +18,7 @@ pub struct Fault {
 impl Fault {
     /// The body is not well-formed XML.
     pub const NOT_WELL_FORMED: i32 = -32700;
-    /// The body is in another encoding than UTF-8.
+    /// The body is in an encoding that nobody knows, or in another than it says.
     pub const UNSUPPORTED_ENCODING: i32 = -32701;
     /// The body has bytes that are not of its encoding.
     pub const INVALID_CHARACTER: i32 = -32702;

@@ -14,12 +14,24 @@ const MARKER: &str = "htfs";
 const FORMAT: u32 = 1;
 /// The file whose lock says that the directory is in use; it holds the number of the process.
 const LOCK: &str = "lock";
+/// The directory of the tables.
+const STORE: &str = "store";
+/// At a chunk server, the directory of values that are files.
+const VALUES: &str = "values";
+/// At a chunk server, the directory of native chunks.
+const CHUNKS: &str = "chunks";
+/// Where earlier versions kept dumps.
+const OLD_DUMPS: &str = "dumps";
+
+/// The names in a data directory that are not for dumps. What begins with [`MARKER`] or [`STORE`] is
+/// kept for what may come.
+const OWN_NAMES: [&str; 6] = [MARKER, LOCK, STORE, VALUES, CHUNKS, OLD_DUMPS];
 
 /// An open data directory.
 ///
-/// Its contents: the marker `htfs`, `lock`, `store/` (the tables), `dumps/` (files of
-/// `write_file`) and, at a chunk server, `values/` and `chunks/` (contents). No name that a caller
-/// chooses is ever made anywhere but in `dumps/`.
+/// Its contents: the marker `htfs`, `lock`, `store/` (the tables) and, at a chunk server, `values/`
+/// and `chunks/` (contents). Beside them are the files of `write_file`, by the names that callers
+/// chose, as with the original: none of these is one of the directory's own.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -55,6 +67,7 @@ impl DataDir {
                 ),
             ));
         }
+        file::remove_unfinished(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -67,7 +80,7 @@ impl DataDir {
     /// Where the tables are.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.path.join("store")
+        self.path.join(STORE)
     }
 
     /// Where contents are, at a chunk server; made if it is not there.
@@ -75,7 +88,7 @@ impl DataDir {
     /// # Errors
     /// What the disk says.
     pub fn values(&self) -> Result<PathBuf> {
-        let path = self.path.join("values");
+        let path = self.path.join(VALUES);
         file::create_private_dir(&path)?;
         Ok(path)
     }
@@ -83,18 +96,60 @@ impl DataDir {
     /// Where native chunks are, at a chunk server.
     #[must_use]
     pub fn chunks(&self) -> PathBuf {
-        self.path.join("chunks")
+        self.path.join(CHUNKS)
     }
 
-    /// The file of a dump. Any plain name is good: the directory is for dumps alone.
+    /// The file of a dump that is to be written.
     ///
     /// # Errors
-    /// `InvalidArgument` if it is not a plain name, and what the disk says.
-    pub fn dump(&self, name: &str) -> Result<PathBuf> {
-        file::check_plain_name(name)?;
-        let dumps = self.path.join("dumps");
-        file::create_private_dir(&dumps)?;
-        Ok(dumps.join(name))
+    /// `InvalidArgument` if it is no plain name, or a name of something else.
+    pub fn dump_to_write(&self, name: &str) -> Result<PathBuf> {
+        let name = plain_name(name)?;
+        let path = self.path.join(name);
+        check_is_file(&path, name)?;
+        Ok(path)
+    }
+
+    /// The file of a dump that is to be read: where earlier versions kept it, if it is only there.
+    ///
+    /// # Errors
+    /// As [`DataDir::dump_to_write`].
+    pub fn dump_to_read(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dump_to_write(name)?;
+        let name = plain_name(name)?;
+        let old = self.path.join(OLD_DUMPS).join(name);
+        if path.try_exists()? || !old.try_exists()? {
+            return Ok(path);
+        }
+        check_is_file(&old, name)?;
+        Ok(old)
+    }
+}
+
+/// The name of a file of a dump, perhaps with a `./` in front of it.
+fn plain_name(name: &str) -> Result<&str> {
+    let name = name.strip_prefix("./").unwrap_or(name);
+    file::check_plain_name(name)?;
+    let is_own = OWN_NAMES.contains(&name) || name.starts_with(MARKER) || name.starts_with(STORE);
+    if is_own {
+        return Err(FsError::new(
+            ErrorKind::InvalidArgument,
+            format!("\"{name}\" is a name that the server keeps for itself; take another one"),
+        ));
+    }
+    Ok(name)
+}
+
+/// Refuses what is there and no file: no dump of ours takes its place, nor is it read.
+fn check_is_file(path: &Path, name: &str) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(FsError::new(
+            ErrorKind::InvalidArgument,
+            format!("\"{name}\" is no plain file in the data directory; take another name"),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -151,9 +206,51 @@ fn lock(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
-    use super::DataDir;
+    use super::{DataDir, OWN_NAMES};
     use crate::error::ErrorKind;
+
+    #[test]
+    fn dumps_are_in_the_directory_itself_and_have_no_name_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let data = DataDir::open(&path, "chunk").unwrap();
+        let there = path.join("dump");
+        for name in ["dump", "./dump"] {
+            assert_eq!(data.dump_to_write(name).unwrap(), there);
+            assert_eq!(data.dump_to_read(name).unwrap(), there);
+        }
+        // Earlier versions had a directory for them, from which what has no newer one is read.
+        std::fs::create_dir(path.join("dumps")).unwrap();
+        std::fs::write(path.join("dumps/dump"), "old").unwrap();
+        assert_eq!(data.dump_to_read("./dump").unwrap(), path.join("dumps/dump"));
+        assert_eq!(data.dump_to_write("dump").unwrap(), there);
+        std::fs::write(&there, "new").unwrap();
+        assert_eq!(data.dump_to_read("dump").unwrap(), there);
+
+        std::os::unix::fs::symlink("/etc/passwd", path.join("link")).unwrap();
+        std::fs::create_dir(path.join("directory")).unwrap();
+        let others =
+            ["htfs-x", "store.old", "link", "directory", "../dump", "././dump", ".//x", "./"];
+        for name in OWN_NAMES.into_iter().chain(others) {
+            for refused in [data.dump_to_write(name), data.dump_to_read(name)] {
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_dump_goes_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), "chunk").unwrap());
+        let names = |path: &Path| std::fs::read_dir(path).unwrap().count();
+        let before = names(dir.path());
+        std::fs::write(dir.path().join("dump.unfinished"), "half").unwrap();
+        std::fs::write(dir.path().join("dump"), "whole").unwrap();
+        drop(DataDir::open(dir.path(), "chunk").unwrap());
+        assert_eq!(names(dir.path()), before + 1);
+    }
 
     #[test]
     fn only_one_may_have_it_open() {

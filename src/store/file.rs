@@ -60,6 +60,21 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<(
     result
 }
 
+/// Removes what a crash has left of files that [`replace`] was writing in a directory.
+///
+/// # Errors
+/// What the disk says.
+pub fn remove_unfinished(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_unfinished = entry.file_name().as_encoded_bytes().ends_with(UNFINISHED.as_bytes());
+        if is_unfinished && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn write_and_rename(
     unfinished: &Path,
     path: &Path,

@@ -11,14 +11,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::changes::{Changes, Collecting, Overlaid};
 use crate::store::fjall::{Snapshot, Store};
+use crate::store::table::Counts;
 use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn};
+use crate::types::LogState;
 
 /// The log: number of the update, 8 bytes, big-endian → [`Row`]s in postcard's form.
 pub const LOG: Table = Table("log");
+/// What is known of the backup: [`RENEWED`] and [`NEXT`] → 8 bytes each, big-endian.
+pub const BACKUP: Table = Table("backup");
+
+/// The tables that a [`Logged`] store has of its own.
+pub const OWN_TABLES: [Table; 2] = [LOG, BACKUP];
+
+/// When the backup was renewed, in milliseconds.
+const RENEWED: &[u8] = b"renewed";
+/// The number of the first update that is not in the backup.
+const NEXT: &[u8] = b"next";
 
 /// Entries of a table that are read or deleted at a time.
 const PAGE_SIZE: usize = 1024;
@@ -30,6 +43,15 @@ struct Row<'a> {
     key: Bytes,
     /// `None` deletes.
     value: Option<Bytes>,
+}
+
+/// An update in the log, to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Its number; the first of all has 1.
+    pub number: u64,
+    /// What it writes, in the order of tables and keys; `None` deletes.
+    pub writes: Vec<(Table, Bytes, Option<Bytes>)>,
 }
 
 /// Tables with a log.
@@ -46,7 +68,7 @@ pub struct Logged {
 
 impl Logged {
     /// Opens the store's tables and replays its log. The store must have been opened with these
-    /// tables and [`LOG`].
+    /// tables and [`OWN_TABLES`].
     ///
     /// # Errors
     /// `Corrupt` if an update in the log makes no sense, and what the disk says.
@@ -69,10 +91,35 @@ impl Logged {
         &self.store
     }
 
-    /// Updates in the log: those since the backup was renewed.
-    #[must_use]
-    pub fn log_len(&self) -> u64 {
-        self.log_len
+    /// Where log and backup stand; `count` says how much is in the tables.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn state(&self, count: impl FnOnce(&dyn ReadTxn) -> Result<Counts>) -> Result<LogState> {
+        self.store.read(|backup| {
+            Ok(LogState {
+                operations: self.log_len,
+                backup_every: self.backup_every,
+                backup_entries: count(backup)?.entries,
+                renewed: number_in(backup, RENEWED)?.map(Timestamp),
+            })
+        })
+    }
+
+    /// The last updates in the log, at most so many.
+    ///
+    /// # Errors
+    /// `Corrupt` if one makes no sense, and what the store says.
+    pub fn last(&self, limit: u64) -> Result<Vec<Update>> {
+        let from = self.next.saturating_sub(limit).to_be_bytes();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let rows = self.store.read(|backup| backup.scan(LOG, &from, TABLE_END, limit))?;
+        let update = |(number, update): (Bytes, Bytes)| {
+            let changes = decode(&update, &self.tables)?;
+            let writes = changes.iter().map(|(table, k, v)| (table, k.clone(), v.clone()));
+            Ok(Update { number: number_of(&number)? + 1, writes: writes.collect() })
+        };
+        rows.into_iter().map(update).collect()
     }
 
     /// Reads what all updates so far have made.
@@ -131,7 +178,9 @@ impl Logged {
                     None => txn.delete(table, key),
                 }
             }
-            clear(txn, LOG)
+            clear(txn, LOG)?;
+            self.note_renewal(txn);
+            Ok(())
         })?;
         self.overlay = Changes::default();
         self.log_len = 0;
@@ -153,10 +202,19 @@ impl Logged {
     /// What `work` returns, and those of [`Store::write`]; nothing has changed then.
     pub fn replace<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
         self.renew_backup()?;
-        self.store.write(work)
+        self.store.write(|txn| {
+            self.note_renewal(txn);
+            work(txn)
+        })
+    }
+
+    fn note_renewal(&self, txn: &mut dyn Txn) {
+        txn.put(BACKUP, RENEWED, &clock::now().0.to_be_bytes());
+        txn.put(BACKUP, NEXT, &self.next.to_be_bytes());
     }
 
     fn replay(&mut self) -> Result<()> {
+        self.next = self.store.read(|base| number_in(base, NEXT))?.unwrap_or(0);
         let mut from = Vec::new();
         loop {
             let page = self.store.read(|txn| txn.scan(LOG, &from, TABLE_END, PAGE_SIZE))?;
@@ -164,8 +222,7 @@ impl Logged {
             from = [last.as_ref(), &[0]].concat();
             for (number, update) in page {
                 self.overlay.merge(decode(&update, &self.tables)?);
-                let number = number.as_ref().try_into().map_err(|_| damaged())?;
-                self.next = u64::from_be_bytes(number) + 1;
+                self.next = number_of(&number)? + 1;
                 self.log_len += 1;
             }
         }
@@ -193,15 +250,25 @@ impl LoggedSnapshot {
 /// # Errors
 /// What the store says.
 pub fn clear(txn: &mut dyn Txn, table: Table) -> Result<()> {
+    let mut from = Vec::new();
     loop {
-        let page = txn.scan(table, &[], TABLE_END, PAGE_SIZE)?;
-        if page.is_empty() {
-            return Ok(());
-        }
+        // Behind what was deleted: passing over that again and again would take the square of its time.
+        let page = txn.scan(table, &from, TABLE_END, PAGE_SIZE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        from = [last.as_ref(), &[0]].concat();
         for (key, _) in page {
             txn.delete(table, &key);
         }
     }
+}
+
+/// What is known of the backup.
+fn number_in(base: &dyn ReadTxn, what: &[u8]) -> Result<Option<u64>> {
+    base.get(BACKUP, what)?.map(|number| number_of(&number)).transpose()
+}
+
+fn number_of(bytes: &[u8]) -> Result<u64> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged())
 }
 
 fn encode(changes: &Changes) -> Result<Vec<u8>> {
@@ -231,15 +298,19 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use super::{LOG, Logged};
+    use super::{Logged, OWN_TABLES};
+    use crate::clock;
     use crate::error::{ErrorKind, FsError, Result};
     use crate::store::fjall::Store;
-    use crate::store::txn::{TABLE_END, Table};
+    use crate::store::table::Counts;
+    use crate::store::txn::{ReadTxn, TABLE_END, Table};
+    use crate::types::LogState;
 
     const T: Table = Table("t");
 
     fn open(path: &Path, backup_every: u64) -> Logged {
-        let store = Arc::new(Store::open(path, &[T, LOG]).unwrap());
+        let tables = [&[T][..], &OWN_TABLES].concat();
+        let store = Arc::new(Store::open(path, &tables).unwrap());
         Logged::open(store, &[T], backup_every).unwrap()
     }
 
@@ -249,6 +320,18 @@ mod tests {
             Ok(())
         };
         logged.write(put).unwrap();
+    }
+
+    fn state(logged: &Logged) -> LogState {
+        let count = |txn: &dyn ReadTxn| {
+            let entries = txn.scan(T, &[], TABLE_END, 100)?.len() as u64;
+            Ok(Counts { entries, bytes: 0 })
+        };
+        logged.state(count).unwrap()
+    }
+
+    fn len(logged: &Logged) -> u64 {
+        state(logged).operations
     }
 
     fn all(logged: &Logged) -> Vec<(String, String)> {
@@ -264,16 +347,39 @@ mod tests {
         for edit in 0..7 {
             put(&mut logged, &format!("k{edit}"), "v");
         }
-        assert_eq!(logged.log_len(), 2);
-        let count = |table| {
-            logged.store().read(|txn| Ok(txn.scan(table, &[], TABLE_END, 100)?.len())).unwrap()
-        };
-        assert_eq!((count(LOG), count(T)), (2, 5));
+        assert_eq!(len(&logged), 2);
+        assert_eq!(state(&logged).backup_entries, 5);
         let before = all(&logged);
         drop(logged);
         let logged = open(dir.path(), 5);
-        assert_eq!(logged.log_len(), 2);
+        assert_eq!(len(&logged), 2);
         assert_eq!(all(&logged), before);
+    }
+
+    #[test]
+    fn updates_in_the_log_have_numbers_that_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logged = open(dir.path(), 5);
+        let numbers = |logged: &Logged, limit| {
+            let last = logged.last(limit).unwrap();
+            last.into_iter().map(|update| update.number).collect::<Vec<_>>()
+        };
+        assert_eq!(state(&logged).renewed, None);
+        for edit in 0..7 {
+            put(&mut logged, &format!("k{edit}"), "v");
+        }
+        assert_eq!((numbers(&logged, 10), numbers(&logged, 1)), (vec![6, 7], vec![7]));
+        assert_eq!(logged.last(1).unwrap()[0].writes, [(T, "k6".into(), Some("v".into()))]);
+        let renewed = state(&logged).renewed;
+        assert!(renewed.is_some_and(|at| at <= clock::now()), "{renewed:?}");
+
+        logged.renew_backup().unwrap();
+        drop(logged);
+        let mut logged = open(dir.path(), 5);
+        assert!(numbers(&logged, 10).is_empty());
+        put(&mut logged, "k", "v");
+        assert_eq!(numbers(&logged, 10), [8], "although the log was empty at the start");
+        assert!(state(&logged).renewed >= renewed);
     }
 
     #[test]
@@ -286,7 +392,7 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Exists);
         logged.write(|_| Ok(())).unwrap();
-        assert_eq!((logged.log_len(), all(&logged).len()), (0, 0));
+        assert_eq!((len(&logged), all(&logged).len()), (0, 0));
     }
 
     #[test]
@@ -312,6 +418,6 @@ mod tests {
         };
         logged.replace(swap).unwrap();
         assert_eq!(all(&logged), [("c".to_owned(), "3".to_owned())]);
-        assert_eq!(logged.log_len(), 0);
+        assert_eq!(len(&logged), 0);
     }
 }

@@ -4,17 +4,17 @@
 //! From the ground up: [`fjall`] keeps tables on disk, [`memory`] keeps them in a map; [`logged`]
 //! puts the homework's log and backup above the disk; [`table`] is the hash table with expiry,
 //! over any of them. [`dir`] is a server's data directory, [`file`] what is written there beside
-//! the store, [`dump`] the format of `write_file`, [`print`] the lines of
-//! `print_content`; [`background`] is the work beside the calls.
+//! the store, [`print`] the lines of `print_content`, [`operation`] what is shown of a log;
+//! [`background`] is the work beside the calls.
 
 pub mod background;
 mod changes;
 pub mod dir;
-pub mod dump;
 pub mod file;
 pub mod fjall;
 pub mod logged;
 pub mod memory;
+pub mod operation;
 pub mod print;
 pub mod table;
 pub mod txn;

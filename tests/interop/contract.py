@@ -15,7 +15,7 @@ import sys
 import time
 import unittest
 
-from ht_proxy import connect, xmlrpc_client
+from ht_proxy import PYTHON_2, connect, xmlrpc_client
 
 try:
     from http.client import HTTPSConnection
@@ -53,6 +53,17 @@ def call_xml(method, *params):
     parts = "".join("<param>%s</param>" % param for param in params)
     return ("<?xml version='1.0'?><methodCall><methodName>%s</methodName><params>%s</params>"
             "</methodCall>" % (method, parts)).encode("utf-8")
+
+
+def call_in(codec, declaration, method, *params):
+    """The same with another declaration, in that encoding."""
+    _, call = call_xml(method, *params).decode("utf-8").split(u"?>", 1)
+    return (declaration + call).encode(codec)
+
+
+def declaration_of(encoding):
+    """The declaration that Python writes."""
+    return u"<?xml version='1.0' encoding='%s'?>\n" % encoding
 
 
 def pickled_file(size, server):
@@ -247,12 +258,13 @@ class Files(Contract):
             self.assertEqual(server.get("kept too")["value"], [1, {"a": 0.5}])
             self.assertEqual(server.get("new"), {})
             server.put("kept", "after", 1000)
-            self.assertIs(server.write_file("dump"), True)
+            self.assertIs(server.write_file("./dump"), True)
+            server.put("kept", "later", 1000)
             self.assertIs(server.read_file("dump"), True)
             self.assertEqual(server.get("kept")["value"], "after")
 
     def test_a_path_in_a_file_name_is_a_fault(self):
-        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./dump", "dump/"]
+        names = ["", ".", "..", "/", "/etc/passwd", "../dump", "a/b", "./a/b", "./", "dump/"]
         for server in (self.master, self.chunk):
             for name in names:
                 self.assertFault(server.read_file, name)
@@ -274,6 +286,40 @@ class Files(Contract):
         self.chunk.put("printed at the chunk server", "x", 100)
         self.assertIs(self.master.print_content(), True)
         self.assertIs(self.chunk.print_content(), True)
+
+
+class Log(Contract):
+    """log.status and log.show, at both servers, for any XML-RPC library."""
+
+    @ours
+    def test_log_and_backup_can_be_seen(self):
+        for server, role in ((self.master, "master"), (self.chunk, "chunk")):
+            server.put("logged", "value", 100)
+            status = server.log.status()
+            self.assertEqual(status["role"], role)
+            self.assertTrue(0 < status["operations"] < status["backup_every"], status)
+            self.assertGreaterEqual(status["backup_entries"], 0)
+            last = server.log.show(1)
+            self.assertEqual(len(last), 1)
+            number = last[0].pop("number")
+            self.assertEqual(last[0], {"what": "put", "key": "logged", "size": 5, "more": 0})
+            server.put("logged", "", 0)
+            self.assertEqual(server.log.show()[-1],
+                             {"number": number + 1, "what": "delete", "key": "logged", "more": 0})
+            self.assertFault(server.log.show, -1)
+            self.assertFault(server.log.status, 1)
+
+    @ours
+    def test_a_dump_is_a_backup_and_its_age_is_told(self):
+        for server in (self.master, self.chunk):
+            server.put("kept", "value", 100)
+            server.write_file("backup")
+            server.read_file("backup")
+            status = server.log.status()
+            self.assertEqual(status["operations"], 0)
+            self.assertGreater(status["backup_entries"], 0)
+            self.assertTrue(0 <= status["backup_age"] < 60, status)
+            self.assertLess(abs(status["backup_time"] - time.time()), 60)
 
 
 class Placement(Contract):
@@ -473,6 +519,113 @@ class WrongCalls(Contract):
             status, answer = raw_call(ARGS.chunk, call_xml("get", value))
             self.assertEqual(status, 200)
             self.assertEqual(xmlrpc_client.loads(answer)[0][0]["value"], "<&>", value)
+
+
+class Encodings(Contract):
+    """Bodies in other encodings than UTF-8, as their declarations name them."""
+
+    name = u"gr\xf6\xdfe"
+
+    def answer_to(self, body):
+        """What the chunk server answers to a body."""
+        status, answer = raw_call(ARGS.chunk, body)
+        self.assertEqual(status, 200)
+        return xmlrpc_client.loads(answer)[0][0]
+
+    def assertBodyIsFault(self, body):
+        """A body is answered with a fault, and the server goes on."""
+        with self.assertRaises(Fault, msg=body[:80]) as caught:
+            self.answer_to(body)
+        self.assertEqual(self.chunk.get("no such key"), {})
+        return caught.exception.faultString
+
+    def test_a_proxy_may_write_in_another_encoding(self):
+        texts = {"iso-8859-1": self.name, "latin-1": self.name,
+                 "windows-1252": self.name + u" \u20ac"}
+        if not PYTHON_2:
+            # In the other, only the texts would be in UTF-16, and the XML around them in ASCII.
+            texts.update({"utf-16": self.name + u" \u20ac \U0001f600"})
+        for url in (ARGS.master, ARGS.chunk):
+            plain = self.connect(url)
+            for encoding, text in sorted(texts.items()):
+                other = self.connect(url, encoding=encoding)
+                value = {text: [text, Binary(b"\x00\xff")], "a": 1}
+                self.assertIs(other.put(text, value, 100), True)
+                for server in (plain, other):
+                    self.assertEqual(server.get(text)["value"], value, encoding)
+                self.assertEqual(plain.get(Binary(text.encode("utf-8")))["value"], value)
+                plain.put(text, "", 0)
+                self.assertEqual(other.get(text), {})
+
+    def test_a_body_is_read_in_the_encoding_that_it_declares(self):
+        self.chunk.put(self.name, "found", 100)
+        for name, codec in (("iso-8859-1", "iso-8859-1"), ("ISO-8859-1", "iso-8859-1"),
+                            ("windows-1252", "windows-1252"), ("Windows-1252", "windows-1252"),
+                            ("iso-8859-15", "iso-8859-15"), ("utf-8", "utf-8"),
+                            ("UTF-8", "utf-8-sig"), ("utf-16", "utf-16"), ("UTF-16", "utf-16"),
+                            ("utf-16", "utf-16-le"), ("utf-16", "utf-16-be")):
+            body = call_in(codec, declaration_of(name), "get", u"<value>%s</value>" % self.name)
+            self.assertEqual(self.answer_to(body)["value"], "found", (name, codec))
+
+    def test_a_declaration_may_be_written_in_many_ways(self):
+        self.chunk.put(self.name, "found", 100)
+        for declaration in (u'<?xml version="1.0" encoding="iso-8859-1"?>\n',
+                            u'<?xml version="1.0" encoding="ISO-8859-1" ?>\r\n',
+                            u"<?xml version='1.0' encoding='Iso-8859-1' standalone='yes'?>",
+                            u"<?xml\n  version = '1.0'\n  encoding = \"iso-8859-1\"\n?>\n\n"):
+            body = call_in("iso-8859-1", declaration, "get", u"<value>%s</value>" % self.name)
+            self.assertEqual(self.answer_to(body)["value"], "found", declaration)
+
+    def test_bytes_mean_what_the_declared_encoding_says(self):
+        every_byte = bytes(bytearray(range(0x80, 0x100))).decode("iso-8859-1")
+        body = call_in("iso-8859-1", declaration_of("iso-8859-1"), "put", u"<value>bytes</value>",
+                       u"<value>%s</value>" % every_byte, u"<value><int>100</int></value>")
+        self.assertIs(self.answer_to(body), True)
+        self.assertEqual(self.chunk.get("bytes")["value"], every_byte)
+        euro = u"<value>10 \u20ac</value>"
+        body = call_in("cp1252", declaration_of("windows-1252"), "put", u"<value>bytes</value>",
+                       euro, u"<value><int>100</int></value>")
+        self.assertIs(self.answer_to(body), True)
+        self.assertEqual(self.chunk.get("bytes")["value"], u"10 \u20ac")
+
+    @ours
+    def test_encodings_of_several_bytes_are_read(self):
+        text = u"\u65e5\u672c"
+        for codec in ("shift_jis", "euc-jp", "iso-2022-jp", "gb18030", "gbk", "big5"):
+            body = call_in(codec, declaration_of(codec), "put", u"<value>%s</value>" % text,
+                           u"<value>%s</value>" % codec, u"<value><int>100</int></value>")
+            self.assertIs(self.answer_to(body), True)
+            self.assertEqual(self.chunk.get(text)["value"], codec)
+
+    def test_contents_are_read_in_every_encoding(self):
+        contents = bytes(bytearray(range(256))) * 4096
+        text = base64.b64encode(contents).decode("ascii")
+        for name in ("iso-8859-1", "utf-16"):
+            body = call_in(name, declaration_of(name), "put", u"<value>%s</value>" % self.name,
+                           u"<value><base64>%s</base64></value>" % text,
+                           u"<value><int>100</int></value>")
+            self.assertIs(self.answer_to(body), True)
+            self.assertEqual(self.chunk.get(self.name)["value"], Binary(contents))
+        self.chunk.put(self.name, "", 0)
+
+    def test_what_cannot_be_read_is_a_fault(self):
+        get = ("get", u"<value>%s</value>" % self.name)
+        for name in ("klingon", "utf-7", "utf-32"):
+            fault = self.assertBodyIsFault(call_in("iso-8859-1", declaration_of(name), *get))
+            if "--original" not in sys.argv:
+                self.assertIn(name, fault)
+        # A declaration that lies, and bytes that are no characters.
+        for name, codec in (("utf-16", "iso-8859-1"), ("us-ascii", "iso-8859-1"),
+                            ("utf-8", "iso-8859-1"), ("utf-8", "utf-16")):
+            self.assertBodyIsFault(call_in(codec, declaration_of(name), *get))
+        self.assertBodyIsFault(call_in("utf-16", declaration_of("utf-16"), *get)[:-1])
+
+    @ours
+    def test_half_a_pair_is_a_fault(self):
+        body = call_in("utf-16-le", declaration_of("utf-16"), "get", u"<value>half</value>")
+        for unit in (b"\x00\xd8", b"\x00\xdc"):
+            damaged = body.replace(u"half".encode("utf-16-le"), b"h\x00" + unit + b"f\x00")
+            self.assertIn("UTF-16", self.assertBodyIsFault(damaged))
 
 
 class Readme(unittest.TestCase):

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Contents, ROLE};
 use crate::clock::Timestamp;
+use crate::dump::{self, Dump};
 use crate::error::ErrorKind;
 use crate::limits::INLINE_VALUE_MAX;
 use crate::store::DataDir;
@@ -156,24 +157,66 @@ fn a_dump_brings_everything_back() {
     let (contents, dir) = open(dir.path());
     contents.put(&key("small"), value(1, 10), DAY, NOW).unwrap();
     contents.put(&key("large"), value(2, LARGE), DAY, NOW).unwrap();
-    let path = dir.dump("d").unwrap();
+    contents.put(&key("brief"), value(5, LARGE), Ttl::from_s(1), NOW).unwrap();
+    let path = dir.dump_to_write("d").unwrap();
     contents.write_dump(&path).unwrap();
     contents.put(&key("large"), value(3, LARGE), DAY, NOW).unwrap();
     contents.put(&key("late"), value(4, LARGE), DAY, NOW).unwrap();
 
-    let missing = contents.load(&dir.dump("missing").unwrap()).unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::NotFound);
-    let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-    assert_eq!(contents.load(&path).unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(get(&contents, "late"), Some(value(4, LARGE)), "nothing has changed");
-
-    std::fs::write(&path, &whole).unwrap();
-    contents.load(&path).unwrap();
+    contents.load(&Dump::open(&path, ROLE).unwrap(), NOW.plus_seconds(1)).unwrap();
     contents.sync().unwrap();
     assert_eq!(get(&contents, "small"), Some(value(1, 10)));
     assert_eq!(get(&contents, "large"), Some(value(2, LARGE)));
-    assert_eq!(get(&contents, "late"), None);
+    assert_eq!((get(&contents, "late"), get(&contents, "brief")), (None, None));
     assert_eq!(file_count(&dir), 1);
     assert_eq!(contents.counts().unwrap().bytes, 10 + LARGE as u64);
+}
+
+#[test]
+fn what_others_have_replaced_under_a_path_is_in_no_dump() {
+    let dir = tempfile::tempdir().unwrap();
+    let (contents, dir) = open(dir.path());
+    for seed in 1..4 {
+        contents.stage(&key("/f"), value(seed, 10), DAY, NOW).unwrap();
+    }
+    contents.put(&key("f\0\0\0\0\0\0\0\0\0"), value(9, 10), DAY, NOW).unwrap();
+    assert_eq!(contents.counts().unwrap().entries, 4);
+    let path = dir.dump_to_write("d").unwrap();
+    contents.write_dump(&path).unwrap();
+    contents.load(&Dump::open(&path, ROLE).unwrap(), NOW).unwrap();
+    assert_eq!(contents.counts().unwrap().entries, 2);
+    assert_eq!(get(&contents, "/f"), Some(value(3, 10)));
+}
+
+#[test]
+fn of_equal_keys_in_a_dump_the_file_of_the_last_one_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (contents, dir) = open(dir.path());
+    let path = dir.dump_to_write("d").unwrap();
+    dump::write(&path, |dump| {
+        [1, 2].into_iter().try_for_each(|seed| {
+            let (key, value) = (key("k"), value(seed, LARGE));
+            dump.entry(&dump::Entry { key, value, expires: NOW.plus_seconds(60) })
+        })
+    })
+    .unwrap();
+    contents.load(&Dump::open(&path, ROLE).unwrap(), NOW).unwrap();
+    contents.sync().unwrap();
+    assert_eq!((get(&contents, "k"), file_count(&dir)), (Some(value(2, LARGE)), 1));
+}
+
+#[test]
+fn a_value_of_either_type_is_replaced_by_whoever_has_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (contents, _dir) = open(dir.path());
+    let either = StoredValue { kind: ValueKind::Either, bytes: "text".into() };
+    for kind in [ValueKind::String, ValueKind::Base64] {
+        contents.put(&key("k"), either.clone(), DAY, NOW).unwrap();
+        let read = StoredValue { kind, ..either.clone() };
+        let other = StoredValue { bytes: "other".into(), ..read.clone() };
+        let replace =
+            |expected| contents.replace(&key("k"), Some(expected), (value(1, 1), DAY), NOW);
+        assert!(!replace(&other).unwrap());
+        assert!(replace(&read).unwrap());
+    }
 }

@@ -1,6 +1,8 @@
 //! The contents of a directory as classic clients know them: the list of the paths in it, one level
 //! deep; that of the root begins with `/`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 
 use super::Gateway;
@@ -8,7 +10,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle;
 use crate::proto::Packed;
-use crate::proto::classic::{Dialect, Get};
+use crate::proto::classic::{Dialect, Get, Put};
 use crate::proto::gateway::{ListNames, NamesPage};
 use crate::proto::path_list::PathList;
 use crate::rpc::{Program, WrongType};
@@ -45,8 +47,9 @@ impl Gateway {
         loop {
             let page = self.page(directory.ino, call.dialect, (after, until)).await?;
             let path = |name: &Name| Bytes::from([above, b"/", name.as_bytes()].concat());
-            entries.extend(page.names.iter().map(|name| entry(path(name), program)));
-            entries.extend(page.deep.into_iter().map(|path| entry(path, program)));
+            let entry = |path| self.python2_paths.entry(path, call.dialect, program);
+            entries.extend(page.names.iter().map(|name| entry(path(name))));
+            entries.extend(page.deep.into_iter().map(entry));
             let Some(next) = page.next else {
                 let list = PathList { entries, form: page.form };
                 let too_big = |wrong: WrongType| FsError::new(ErrorKind::TooBig, wrong.to_string());
@@ -69,11 +72,68 @@ impl Gateway {
     }
 }
 
-/// A path as the asking program puts it itself, so that it can send the list back: to Python 2 all
-/// paths are byte strings, and text with an umlaut in a pickle of its is no text that XML can carry.
-fn entry(path: Bytes, program: Program) -> pickle::Value {
-    match program {
-        Program::Python2 => pickle::Value::Str(path),
-        Program::Htfs | Program::Other => pickle::Value::path(path),
+/// The type that paths have in the lists of Python 2, where both strings are names: byte strings, or
+/// `unicode`, which newer releases of fusepy give. A program finds only what is of its own type.
+#[derive(Debug, Default)]
+pub(super) struct Python2Paths {
+    are_unicode: AtomicBool,
+}
+
+impl Python2Paths {
+    /// Learns from a list that a program puts.
+    pub(super) fn learn(&self, call: &Put, program: Program) {
+        if program != Program::Python2 || !pickle::may_be_list(&call.value.bytes) {
+            return;
+        }
+        let Some(list) = PathList::read(&call.value).filter(|list| list.entries.len() > 1) else {
+            return;
+        };
+        // The root's own path is a literal of the program.
+        let is_unicode = |path: &pickle::Value| matches!(path, pickle::Value::Text(_));
+        self.are_unicode.store(list.entries.iter().any(is_unicode), Ordering::Relaxed);
+    }
+
+    /// A path as the asking program puts it itself, so that it can send the list back. Text with an
+    /// umlaut in a pickle of Python 2 is no text that XML can carry: in strings it is bytes always.
+    fn entry(&self, path: Bytes, dialect: Dialect, program: Program) -> pickle::Value {
+        let is_text = dialect == Dialect::Binary && self.are_unicode.load(Ordering::Relaxed);
+        match program {
+            Program::Python2 if !is_text => pickle::Value::Str(path),
+            Program::Python2 | Program::Htfs | Program::Other => pickle::Value::path(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::Python2Paths;
+    use crate::pickle::Value;
+    use crate::proto::classic::{Dialect, Put};
+    use crate::rpc::Program;
+    use crate::types::{Key, StoredValue, Ttl, ValueKind};
+
+    fn put(list: &'static str) -> Put {
+        let value = StoredValue { kind: ValueKind::Base64, bytes: list.into() };
+        let (key, ttl) = (Key::new("/").unwrap(), Ttl::from_s(1));
+        Put { key, dialect: Dialect::Binary, value, ttl }
+    }
+
+    #[test]
+    fn python_2_gets_paths_of_the_type_that_it_puts() {
+        let paths = Python2Paths::default();
+        let path = || Bytes::from("/\u{f6}");
+        let [string, binary] = [Dialect::String, Dialect::Binary];
+        assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Str(path()));
+        assert_eq!(paths.entry(path(), binary, Program::Other), Value::Text(path()));
+        paths.learn(&put("(lS'/'\naV/x\na."), Program::Other);
+        paths.learn(&put("(lS'/'\na."), Program::Python2);
+        assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Str(path()));
+        paths.learn(&put("(lS'/'\naV/x\na."), Program::Python2);
+        assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Text(path()));
+        assert_eq!(paths.entry(path(), string, Program::Python2), Value::Str(path()));
+        paths.learn(&put("(lS'/'\naS'/x'\na."), Program::Python2);
+        assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Str(path()));
     }
 }

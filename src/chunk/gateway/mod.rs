@@ -38,6 +38,8 @@ use crate::proto::gateway::{Resolve, Resolved};
 use crate::rpc::{CallError, Fault, Method, Program, RpcClient};
 use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
 
+use list::Python2Paths;
+
 pub use reclaim::keep_room;
 pub use service::register;
 
@@ -57,6 +59,7 @@ pub struct Gateway {
     is_treeless: AtomicBool,
     /// The master turned out to have one.
     has_tree: AtomicBool,
+    python2_paths: Python2Paths,
     /// A staged value that is younger makes no room.
     reclaim_age_min: Duration,
     /// Held while room is made.
@@ -83,6 +86,7 @@ impl Gateway {
             room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
             is_treeless: AtomicBool::new(false),
             has_tree: AtomicBool::new(false),
+            python2_paths: Python2Paths::default(),
             reclaim_age_min,
             reclaiming: tokio::sync::Mutex::default(),
         })
@@ -91,6 +95,7 @@ impl Gateway {
     /// What is under a key: of the tree if it is a path there, else of the hash table.
     async fn get(&self, call: &Get, program: Program) -> Result<Option<Entry>> {
         let staged = block_in_place(|| self.contents.get(&call.key, clock::now()));
+        let staged = staged.map(|entry| entry.map(|entry| entry.in_dialect(call.dialect)));
         if let Ok(Some(entry)) = &staged
             && is_whole_file(&call.key, &entry.value)
         {
@@ -125,7 +130,8 @@ impl Gateway {
 
     /// Stores a value. One under a path is only staged: what it replaces there may be another
     /// client's that is on its way to the master. Without the master nobody is.
-    async fn put(&self, call: Put) -> Result<()> {
+    async fn put(&self, call: Put, program: Program) -> Result<()> {
+        self.python2_paths.learn(&call, program);
         match self.try_put(call.clone()).await {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 let missing =

@@ -27,9 +27,9 @@ pub fn register(registry: &mut Registry, gateway: &Arc<Gateway>) {
         async move { own.get(&call, caller.program()).await }
     });
     let own = Arc::clone(gateway);
-    registry.add(move |call: Put, _| {
+    registry.add(move |call: Put, caller| {
         let own = Arc::clone(&own);
-        async move { own.put(call).await.map(|()| Done) }
+        async move { own.put(call, caller.program()).await.map(|()| Done) }
     });
     let own = Arc::clone(gateway);
     registry.add(move |call: Replace, _| {

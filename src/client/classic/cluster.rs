@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError};
-use crate::proto::classic::{ChangeSize, Entry, Get, GetServer, Put};
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
-use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry};
+use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry, Value};
 use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 pub(crate) const MASTER: &str = "https://master:1";
@@ -29,6 +29,8 @@ struct Shared {
     calls: Mutex<Vec<(String, &'static str)>>,
     sizes: Sizes,
     is_ours: bool,
+    /// Servers that take keys of one dialect only.
+    keys: Mutex<BTreeMap<String, Dialect>>,
 }
 
 type Sizes = Arc<Mutex<BTreeMap<ServerUrl, i64>>>;
@@ -44,6 +46,20 @@ impl Cluster {
     /// The same of Python's, which know no methods of ours.
     pub(crate) fn python(chunks: usize) -> Self {
         Self::with(chunks, false)
+    }
+
+    /// The same of Python's, which take keys of one dialect only.
+    pub(crate) fn python_with_keys(chunks: usize, dialect: Dialect) -> Self {
+        let cluster = Self::python(chunks);
+        for url in cluster.shared.tables.keys() {
+            cluster.set_keys(url, dialect);
+        }
+        cluster
+    }
+
+    /// Lets a server of Python's take keys of one dialect only.
+    pub(crate) fn set_keys(&self, url: &str, dialect: Dialect) {
+        self.shared.keys.lock().unwrap().insert(url.to_owned(), dialect);
     }
 
     fn with(chunks: usize, is_ours: bool) -> Self {
@@ -65,8 +81,16 @@ impl Cluster {
             registries.insert(url.to_string(), table(&contents, is_ours));
             tables.insert(url.to_string(), contents);
         }
-        let (down, calls) = (Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { registries, tables, down, calls, sizes, is_ours }) }
+        let shared = Shared {
+            registries,
+            tables,
+            down: Mutex::default(),
+            calls: Mutex::default(),
+            sizes,
+            is_ours,
+            keys: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The URL of a chunk server, counted from 1.
@@ -131,7 +155,12 @@ impl Calls for Cluster {
             return Err(CallError::Unreachable { server, reason });
         }
         let registry = &self.shared.registries[url];
-        let answer = registry.dispatch(M::NAME, call.into_params(), Caller::default()).await;
+        let params = call.into_params();
+        let keys = self.shared.keys.lock().unwrap().get(url).copied();
+        if let Some(fault) = keys.and_then(|keys| refusal(M::NAME, keys, &params)) {
+            return Err(fault.into());
+        }
+        let answer = registry.dispatch(M::NAME, params, Caller::default()).await;
         let answer = answer.map_err(|fault| match fault.code {
             Fault::UNKNOWN_METHOD if !self.shared.is_ours => {
                 let name = M::NAME;
@@ -142,6 +171,19 @@ impl Calls for Cluster {
         tokio::task::yield_now().await;
         Ok(M::Answer::from_value(answer).expect("our own answers are well-formed"))
     }
+}
+
+/// What Python says about a key of a type that is none for a server's table.
+fn refusal(method: &str, keys: Dialect, params: &[Value]) -> Option<Fault> {
+    let key = params.first().filter(|_| matches!(method, "get" | "put" | "changeSize"))?;
+    let message = match (keys, Dialect::of(key)) {
+        (Dialect::String, Dialect::Binary) => "<class 'TypeError'>:unhashable type: 'Binary'",
+        (Dialect::Binary, Dialect::String) => {
+            "<class 'AttributeError'>:'str' object has no attribute 'data'"
+        }
+        (Dialect::String, Dialect::String) | (Dialect::Binary, Dialect::Binary) => return None,
+    };
+    Some(Fault::new(1, message))
 }
 
 fn table(table: &Table, is_ours: bool) -> Registry {

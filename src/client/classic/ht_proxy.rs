@@ -10,14 +10,15 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::client::calls::Calls;
 use crate::client::classic::key_path::KeyPath;
+use crate::client::classic::key_types::{self, KeyTypes};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::pickle::Attributes;
-use crate::proto::classic::{ChangeSize, Dialect, Get, GetServer, Put};
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
 use crate::rpc::{CallError, Fault, Method};
-use crate::types::{ServerUrl, StoredValue, Ttl, ValueKind};
+use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
 
 /// Time to live of directories, and of files that do not expire: 68 years, in seconds. A Python 2
 /// server takes no larger number.
@@ -52,21 +53,43 @@ impl Record {
 pub struct HtProxy<C> {
     calls: C,
     master: String,
-    /// How keys go, and the values of new files.
+    /// How the values of new files go, and keys to servers that take them so.
     dialect: Dialect,
+    /// Whether that was asked for; else keys may go in the other dialect.
+    is_told: bool,
+    key_types: KeyTypes,
     ttl_s: i64,
     /// Servers that turned out not to know a method of ours, with the method.
     without: Mutex<HashSet<(String, &'static str)>>,
 }
 
 impl<C: Calls> HtProxy<C> {
-    /// A proxy of the master at `master`; files that it stores live for `ttl_s` seconds.
-    pub fn new(calls: C, master: String, dialect: Dialect, ttl_s: u64) -> Self {
+    /// A proxy of the master at `master`; files that it stores live for `ttl_s` seconds. Without a
+    /// `dialect`, keys go to each server in the one that it takes.
+    pub fn new(calls: C, master: String, dialect: Option<Dialect>, ttl_s: u64) -> Self {
         let ttl_s = i64::try_from(ttl_s).unwrap_or(FOREVER_S).min(FOREVER_S);
-        Self { calls, master, dialect, ttl_s, without: Mutex::default() }
+        Self {
+            calls,
+            master,
+            dialect: dialect.unwrap_or_default(),
+            is_told: dialect.is_some(),
+            key_types: KeyTypes::default(),
+            ttl_s,
+            without: Mutex::default(),
+        }
     }
 
-    /// The same proxy in another dialect.
+    /// The dialect that was asked for.
+    pub fn told_dialect(&self) -> Option<Dialect> {
+        self.is_told.then_some(self.dialect)
+    }
+
+    /// The only dialect whose keys the master takes, as far as it has refused the other's.
+    pub fn master_dialect(&self) -> Option<Dialect> {
+        self.key_types.at(&self.master)
+    }
+
+    /// The same proxy, storing new files in another dialect.
     #[must_use]
     pub fn with_dialect(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
@@ -77,8 +100,7 @@ impl<C: Calls> HtProxy<C> {
     /// # Errors
     /// What the master answers, or that it does not; `Protocol` for anything but a dict.
     pub async fn get(&self, path: &KeyPath) -> Result<Option<Record>> {
-        let call = Get { key: path.key().clone(), dialect: self.dialect };
-        let Some(entry) = self.call(&self.master, call).await? else { return Ok(None) };
+        let Some(entry) = self.get_entry(&self.master, path).await? else { return Ok(None) };
         let attributes = form::read_attributes(&entry.value)
             .map_err(|error| error.context(format_args!("{path} at the master")))?;
         let dialect = form::dialect_of(&entry.value).unwrap_or(self.dialect);
@@ -95,8 +117,7 @@ impl<C: Calls> HtProxy<C> {
         path: &KeyPath,
         record: &Record,
     ) -> Result<Option<StoredValue>> {
-        let call = Get { key: path.key().clone(), dialect: self.dialect };
-        let entry = self.call(record.server()?.as_str(), call).await?;
+        let entry = self.get_entry(record.server()?.as_str(), path).await?;
         Ok(entry.map(|entry| entry.value))
     }
 
@@ -178,7 +199,7 @@ impl<C: Calls> HtProxy<C> {
     ) -> Result<bool> {
         let replace = Replace {
             key: path.key().clone(),
-            dialect: self.dialect,
+            dialect: self.key_dialect(server.as_str()),
             expected,
             value: value.clone(),
             ttl: Ttl::from_s(FOREVER_S),
@@ -208,6 +229,10 @@ impl<C: Calls> HtProxy<C> {
         server.ok_or_else(|| FsError::new(ErrorKind::NoSpace, message))
     }
 
+    async fn get_entry(&self, url: &str, path: &KeyPath) -> Result<Option<Entry>> {
+        self.call_about(url, path, |key, dialect| Get { key, dialect }).await
+    }
+
     async fn put_value(
         &self,
         url: &str,
@@ -215,17 +240,50 @@ impl<C: Calls> HtProxy<C> {
         value: StoredValue,
         ttl_s: i64,
     ) -> Result<()> {
-        let key = path.key().clone();
         let ttl = Ttl::from_s(ttl_s);
-        let Done = self.call(url, Put { key, dialect: self.dialect, value, ttl }).await?;
+        let put = |key, dialect| Put { key, dialect, value: value.clone(), ttl };
+        let Done = self.call_about(url, path, put).await?;
         Ok(())
     }
 
     async fn change_size(&self, path: &KeyPath, server: &ServerUrl, size: u64) -> Result<()> {
-        let (key, server) = (path.key().clone(), server.clone());
-        let call = ChangeSize { key, dialect: self.dialect, server, size };
-        let Done = self.call(&self.master, call).await?;
+        let change = |key, dialect| ChangeSize { key, dialect, server: server.clone(), size };
+        let Done = self.call_about(&self.master, path, change).await?;
         Ok(())
+    }
+
+    /// How keys go to a server.
+    fn key_dialect(&self, url: &str) -> Dialect {
+        self.key_types.at(url).unwrap_or(self.dialect)
+    }
+
+    /// Calls a method about a path; once more in the other dialect where the server takes no keys
+    /// of this one, unless it was asked for.
+    async fn call_about<M: Method>(
+        &self,
+        url: &str,
+        path: &KeyPath,
+        call: impl Fn(Key, Dialect) -> M + Send,
+    ) -> Result<M::Answer> {
+        let (key, dialect) = (path.key(), self.key_dialect(url));
+        match self.calls.call(url, call(key.clone(), dialect)).await {
+            Err(CallError::Fault(fault)) if key_types::refuses(&fault, dialect, key) => {}
+            answer => return answer.map_err(error_of),
+        }
+        if self.is_told || !key_types::is_text(key) {
+            return Err(key_types::refused(url, dialect, key));
+        }
+        let other = dialect.other();
+        match self.calls.call(url, call(key.clone(), other)).await {
+            Err(CallError::Fault(fault)) if key_types::is_about_types(&fault) => {
+                Err(key_types::neither(url, &fault))
+            }
+            answer => {
+                let answer = answer.map_err(error_of)?;
+                self.key_types.learn(url, other);
+                Ok(answer)
+            }
+        }
     }
 
     async fn call<M: Method>(&self, url: &str, call: M) -> Result<M::Answer> {

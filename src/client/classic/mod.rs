@@ -4,6 +4,7 @@ pub mod cache;
 pub mod ht_proxy;
 pub mod inodes;
 pub mod key_path;
+mod key_types;
 pub mod memory;
 pub mod names;
 pub mod open_file;

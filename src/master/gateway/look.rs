@@ -49,12 +49,12 @@ impl Found {
     pub(super) fn layout(&self, dialect: Dialect) -> Layout {
         let own = self.note.form.filter(|(own, _)| *own == dialect).map(|(_, layout)| layout);
         let [string, binary] = self.learned;
-        let (learned, usual) = match dialect {
-            Dialect::String => (string, Layout::Raw),
-            Dialect::Binary => (binary, Layout::Pickled),
+        let learned = match dialect {
+            Dialect::String => string,
+            Dialect::Binary => binary,
         };
         let others = self.note.form.map(|(_, layout)| layout);
-        own.or(learned).or(others).unwrap_or(usual)
+        own.or(learned).or(others).unwrap_or(Layout::usual(dialect))
     }
 }
 

@@ -48,11 +48,12 @@ use crate::limits;
 use crate::master::fs::FileSystem;
 use crate::master::service::Master;
 use crate::proto::Packed;
-use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
+use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put, ReadFile};
 use crate::proto::form::{self, Ownership};
 use crate::proto::gateway::{Awaited, ListNames, Resolve, Resolved};
 use crate::proto::values::Done;
 use crate::rpc::{Caller, Registry, RpcClient};
+use crate::store::in_background;
 use crate::types::{FileKind, Key, TreePath};
 
 use lists::Lists;
@@ -109,10 +110,24 @@ impl Gateway {
             async { page.map(Packed) }
         });
         let own = Arc::clone(self);
+        registry.add(move |call: ReadFile, _| {
+            let own = Arc::clone(&own);
+            async move { in_background(move || own.read_file(&call)).await.map(|()| Done) }
+        });
+        let own = Arc::clone(self);
         registry.add(move |call: Awaited, _| {
             let awaited = block_in_place(|| own.awaited(call));
             async { awaited.map(Packed) }
         });
+    }
+
+    /// Loads the hash table, in which there may be dicts of files for the tree.
+    fn read_file(&self, call: &ReadFile) -> Result<()> {
+        self.master.read_file(&call.file_name)?;
+        if let Err(error) = self.find_pending() {
+            tracing::warn!("finding files that are not in the tree: {error}");
+        }
+        Ok(())
     }
 
     fn get(&self, call: &Get) -> Result<Option<Entry>> {
@@ -121,7 +136,8 @@ impl Gateway {
             let ttl_s = found.ttl_s(now);
             return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
         }
-        self.master.state().get(&call.key, now)
+        let entry = self.master.state().get(&call.key, now)?;
+        Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
     }
 
     /// The file under a key, if there is one and no client has put a value of its own in front of it.

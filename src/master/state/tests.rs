@@ -8,6 +8,7 @@ use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof,
 
 use super::{State, write_dump};
 use crate::clock::Timestamp;
+use crate::dump::{self, Dump};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
@@ -128,28 +129,59 @@ fn sizes_and_entries_survive_a_restart() {
     assert_eq!(size_of(&state, &url(0)), 77);
 }
 
+/// A dict as a client stores it, of a file with its contents on a server.
+fn placed(size: u64, server: &ServerUrl) -> StoredValue {
+    let attributes = Attributes { size, contents: Some(server.clone()), ..Attributes::default() };
+    StoredValue { bytes: attributes.write(Style::Compact), ..dict(size) }
+}
+
 #[test]
-fn a_dump_brings_everything_back() {
+fn a_dump_brings_everything_back_and_sizes_are_what_its_dicts_say() {
     let dir = tempfile::tempdir().unwrap();
     let (mut state, data) = open(dir.path());
-    state.register(&url(0), 0).unwrap();
-    write_file(&mut state, "/a", &url(0), 100, DAY_S);
+    state.register(&url(0), 7).unwrap();
+    state.change_size(&key("/a"), &url(0), 100, &Weak::new(), NOW).unwrap();
+    state.put(&key("/a"), placed(100, &url(0)), Ttl::from_s(DAY_S), NOW).unwrap();
+    state.put(&key("/stranger"), placed(50, &url(1)), Ttl::from_s(DAY_S), NOW).unwrap();
     state.put(&key("plain"), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
-    let path = data.dump("d").unwrap();
+    state.put(&key("brief"), placed(9, &url(0)), Ttl::from_s(1), NOW).unwrap();
+    let path = data.dump_to_write("d").unwrap();
     write_dump(&state.snapshot().unwrap(), &path).unwrap();
 
     state.put(&key("/a"), text(""), Ttl::ZERO, NOW).unwrap();
     write_file(&mut state, "/late", &url(0), 5, DAY_S);
-    assert_eq!(state.load(&data.dump("missing").unwrap()).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(size_of(&state, &url(0)), 5, "nothing has changed");
-
-    state.load(&path).unwrap();
-    assert_eq!(state.counts().unwrap().entries, 2);
-    assert_eq!(state.get(&key("/a"), NOW).unwrap().unwrap().value, dict(100));
+    state.change_size(&key("/later"), &url(0), 3, &Weak::new(), NOW).unwrap();
+    let dump = Dump::open(&path, super::ROLE).unwrap();
+    state.load(&dump, NOW.plus_seconds(1)).unwrap();
+    assert_eq!(state.counts().unwrap().entries, 3, "one has expired");
+    assert_eq!(state.get(&key("/a"), NOW).unwrap().unwrap().value, placed(100, &url(0)));
+    assert_eq!(state.get(&key("plain"), NOW).unwrap().unwrap().value, text("v"));
     assert!(state.get(&key("/late"), NOW).unwrap().is_none());
-    assert_eq!(size_of(&state, &url(0)), 100);
+    assert_eq!(size_of(&state, &url(0)), 107, "it is charged once, and nothing else is");
+    state.sweep(NOW.plus_seconds(limits::CHARGE_TIMEOUT.as_secs())).unwrap();
+    assert_eq!(size_of(&state, &url(0)), 107);
     state.put(&key("/a"), text(""), Ttl::ZERO, NOW).unwrap();
-    assert_eq!(size_of(&state, &url(0)), 0);
+    assert_eq!(size_of(&state, &url(0)), 7);
+    state.load(&dump, NOW).unwrap();
+    state.load(&dump, NOW).unwrap();
+    assert_eq!(size_of(&state, &url(0)), 116);
+}
+
+#[test]
+fn of_equal_keys_in_a_dump_the_last_one_is_charged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut state, data) = open(dir.path());
+    state.register(&url(0), 0).unwrap();
+    let path = data.dump_to_write("d").unwrap();
+    dump::write(&path, |dump| {
+        [100, 30].into_iter().try_for_each(|size| {
+            let (key, value) = (key("/a"), placed(size, &url(0)));
+            dump.entry(&dump::Entry { key, value, expires: NOW.plus_seconds(60) })
+        })
+    })
+    .unwrap();
+    state.load(&Dump::open(&path, super::ROLE).unwrap(), NOW).unwrap();
+    assert_eq!((size_of(&state, &url(0)), state.counts().unwrap().entries), (30, 1));
 }
 
 #[derive(Clone, Debug)]

@@ -31,8 +31,9 @@ const XML_SIZE_INLINE_MAX: usize = 256 << 10;
 /// Memory that values take for each byte of XML they come from, at most about.
 const XML_EXPANSION: u64 = 12;
 
-/// Room that a body of unknown length gets at a time, in bytes.
-const CHUNKED_ROOM_SIZE: u64 = 1 << 20;
+/// Room that a body gets at a time when it takes more than it announced, or announced nothing, in
+/// bytes.
+const MORE_ROOM_SIZE: u64 = 1 << 20;
 
 /// The body of a response, with the room it takes in memory.
 pub(super) struct AnswerBody {
@@ -154,7 +155,7 @@ fn busy() -> Refusal {
 /// connection can go on.
 async fn read(mut body: Incoming, form: Form, shared: &Shared) -> Result<(Call, Room), Refusal> {
     let announced = body.size_hint().exact();
-    let mut counted = announced.unwrap_or(UNCOUNTED_MAX);
+    let mut counted = announced.unwrap_or_default().max(UNCOUNTED_MAX);
     let mut room = shared.requests.room(counted).await.ok_or_else(busy)?;
     let mut decoder = Ok(Decoder::for_call(form));
     let mut received = 0;
@@ -165,16 +166,18 @@ async fn read(mut body: Incoming, form: Form, shared: &Shared) -> Result<(Call, 
         if received > shared.limits.body_size as u64 {
             return Err(too_large(shared));
         }
-        if received > counted {
-            room.add(shared.requests.room(CHUNKED_ROOM_SIZE).await.ok_or_else(busy)?);
-            counted += CHUNKED_ROOM_SIZE;
-        }
         let expected = announced.map(|length| length.saturating_sub(received));
         let expected = expected.and_then(|bytes| usize::try_from(bytes).ok());
         if let Ok(reading) = &mut decoder
             && let Err(error) = reading.push(&piece, expected)
         {
             decoder = Err(error);
+        }
+        // Text in other encodings than UTF-8 may grow when it is read.
+        let taken = decoder.as_ref().map_or(0, Decoder::text_size).max(received);
+        while taken > counted {
+            room.add(shared.requests.room(MORE_ROOM_SIZE).await.ok_or_else(busy)?);
+            counted += MORE_ROOM_SIZE;
         }
     }
     let xml_size = decoder.as_ref().map_or(0, Decoder::xml_size);

@@ -8,11 +8,13 @@ use dxr::{MethodCall, MethodResponse, Value};
 use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::wire::binary::{EXPANSION, Reader};
+use crate::rpc::wire::charset::Charset;
 use crate::rpc::wire::form::Form;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::scan::Scanner;
 use crate::rpc::wire::skeleton::{NAME_MARK, Skeleton};
 use crate::rpc::wire::text::{is_xml_char, is_xml_text, shortened};
+use crate::rpc::wire::transcode::Transcoder;
 
 /// Deepest nesting of an answer: a value may come back in a deeper place than it was put from.
 const ANSWER_DEPTH_MAX: usize = limits::XML_DEPTH_MAX * 2;
@@ -48,12 +50,23 @@ impl DecodeError {
         Self::new(Fault::INVALID_CALL, what)
     }
 
-    /// Another encoding than UTF-8.
+    /// In an encoding that nobody knows.
     pub(super) fn encoding(name: &str) -> Self {
-        Self::new(
-            Fault::UNSUPPORTED_ENCODING,
-            format!("the encoding \"{}\" is not supported; send UTF-8", shortened(name)),
-        )
+        Self::encoding_because(format!(
+            "the encoding \"{}\" is not known; send UTF-8",
+            shortened(name)
+        ))
+    }
+
+    /// In an encoding that cannot be told.
+    pub(super) fn encoding_because(what: impl Into<String>) -> Self {
+        Self::new(Fault::UNSUPPORTED_ENCODING, what)
+    }
+
+    /// With bytes that are no characters in the body's encoding.
+    pub(super) fn not_in(charset: Charset) -> Self {
+        let message = format!("the body is not {} throughout", charset.name());
+        Self::new(Fault::INVALID_CHARACTER, message)
     }
 }
 
@@ -71,7 +84,7 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum Reading {
-    Xml(Scanner),
+    Xml(Transcoder),
     Binary(Reader),
 }
 
@@ -90,7 +103,7 @@ impl Decoder {
 
     fn new(form: Form, root: Element, depth_max: usize) -> Self {
         let reading = match form {
-            Form::Xml => Reading::Xml(Scanner::new(root, depth_max)),
+            Form::Xml => Reading::Xml(Transcoder::new(Scanner::new(root, depth_max))),
             Form::Binary => Reading::Binary(Reader::new(depth_max / ELEMENTS_PER_LEVEL)),
         };
         Self { reading }
@@ -102,7 +115,7 @@ impl Decoder {
     /// As soon as it is clear that the body is wrong.
     pub fn push(&mut self, piece: &[u8], expected: Option<usize>) -> Result<(), DecodeError> {
         match &mut self.reading {
-            Reading::Xml(scanner) => scanner.push(piece, expected),
+            Reading::Xml(xml) => xml.push(piece, expected),
             Reading::Binary(reader) => reader.push(piece, expected),
         }
     }
@@ -112,8 +125,17 @@ impl Decoder {
     #[must_use]
     pub fn xml_size(&self) -> usize {
         match &self.reading {
-            Reading::Xml(scanner) => scanner.xml_size(),
+            Reading::Xml(xml) => xml.scanner().xml_size(),
             Reading::Binary(reader) => reader.head_size() * EXPANSION,
+        }
+    }
+
+    /// Bytes that the body has taken so far in UTF-8: three for one that arrived, at most.
+    #[must_use]
+    pub fn text_size(&self) -> u64 {
+        match &self.reading {
+            Reading::Xml(xml) => xml.scanner().text_size(),
+            Reading::Binary(_) => 0,
         }
     }
 
@@ -123,7 +145,7 @@ impl Decoder {
     /// If this was not a call.
     pub fn finish_call(self) -> Result<(String, Vec<Value>), DecodeError> {
         match self.reading {
-            Reading::Xml(scanner) => call_in(scanner.finish()?),
+            Reading::Xml(xml) => call_in(xml.finish()?),
             Reading::Binary(reader) => reader.finish_call(),
         }
     }
@@ -134,7 +156,7 @@ impl Decoder {
     /// If this was not an answer.
     pub fn finish_answer(self) -> Result<Result<Value, Fault>, DecodeError> {
         match self.reading {
-            Reading::Xml(scanner) => answer_in(scanner.finish()?),
+            Reading::Xml(xml) => answer_in(xml.finish()?),
             Reading::Binary(reader) => reader.finish_answer(),
         }
     }

@@ -112,19 +112,6 @@ fn element(name: &[u8]) -> Result<Element, DecodeError> {
     })
 }
 
-/// Refuses a body in any encoding but UTF-8, by what its XML declaration says.
-pub(super) fn check_declaration(declaration: &[u8]) -> Result<(), DecodeError> {
-    let declaration = String::from_utf8_lossy(declaration);
-    let Some((_, after)) = declaration.split_once("encoding") else { return Ok(()) };
-    let value = after.trim_start().trim_start_matches('=').trim_start();
-    let encoding = value.split(['"', '\'']).nth(1).unwrap_or(value);
-    // What is not letters and marks of ASCII will be refused where it stands.
-    if ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|ok| encoding.eq_ignore_ascii_case(ok)) {
-        return Ok(());
-    }
-    Err(DecodeError::encoding(encoding))
-}
-
 /// The text of a number, truth value or date without the white space around it, if it is one.
 pub(super) fn check_scalar(element: Element, text: &[u8]) -> Result<&str, DecodeError> {
     let trimmed = std::str::from_utf8(text).unwrap_or_default().trim_ascii();

@@ -9,11 +9,8 @@ use memchr::memchr;
 use crate::limits;
 use crate::rpc::wire::decode::DecodeError;
 use crate::rpc::wire::grammar::Element;
-use crate::rpc::wire::markup::{Markup, check_declaration};
+use crate::rpc::wire::markup::Markup;
 use crate::rpc::wire::skeleton::{Builder, Skeleton};
-
-/// How a body in UTF-16 begins, with a byte order mark and without.
-const UTF_16_STARTS: [&[u8]; 4] = [b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"];
 
 /// The pass.
 #[derive(Debug)]
@@ -23,11 +20,17 @@ pub(super) struct Scanner {
     searched: usize,
     /// Where the markup begins whose `>` has not been seen.
     markup: Option<usize>,
+    text_size: u64,
 }
 
 impl Scanner {
     pub(super) fn new(root: Element, depth_max: usize) -> Self {
-        Self { builder: Builder::new(root, depth_max), searched: 0, markup: None }
+        Self { builder: Builder::new(root, depth_max), searched: 0, markup: None, text_size: 0 }
+    }
+
+    /// Bytes of the body so far.
+    pub(super) fn text_size(&self) -> u64 {
+        self.text_size
     }
 
     /// Bytes of skeleton so far.
@@ -35,13 +38,14 @@ impl Scanner {
         self.builder.xml.len()
     }
 
-    /// Takes the next piece of the body; `expected` is how many bytes follow it at most, if that
+    /// Takes the next piece of the body, behind its declaration and in UTF-8; `expected` is how many bytes follow it at most, if that
     /// is known.
     pub(super) fn push(
         &mut self,
         mut piece: &[u8],
         expected: Option<usize>,
     ) -> Result<(), DecodeError> {
+        self.text_size += piece.len() as u64;
         while !piece.is_empty() {
             if self.builder.is_in_blob() && self.markup.is_none() {
                 let end = memchr(b'<', piece).unwrap_or(piece.len());
@@ -88,18 +92,16 @@ impl Scanner {
                 self.searched + at
             }
         };
-        if UTF_16_STARTS.iter().any(|begin| self.builder.xml.starts_with(begin)) {
-            return Err(DecodeError::encoding("UTF-16"));
-        }
         self.markup = Some(start);
         let Some(markup) = Markup::read(self.builder.xml.get(start..).unwrap_or_default())? else {
             return Ok(());
         };
         self.markup = None;
         match markup {
+            // The one at the beginning has been read before.
             Markup::Declaration => {
-                check_declaration(self.builder.xml.get(start..).unwrap_or_default())?;
-                self.builder.declaration(start)?;
+                let what = "the XML declaration comes late, or is too long";
+                return Err(DecodeError::not_well_formed(what));
             }
             Markup::Comment => self.builder.xml.truncate(start),
             Markup::CharacterData(range) => self.builder.character_data(start, range)?,

@@ -1,6 +1,6 @@
 //! What of a body is left for dxr: the *skeleton*, and the contents that were cut out of it.
 //!
-//! The skeleton has no declarations, comments, attributes and white space that means nothing, and
+//! The skeleton has no comments, attributes and white space that means nothing, and
 //! every `<base64>` in it holds only the number of its contents. It is checked against the grammar
 //! while it is built, because dxr does not say what it does not like.
 
@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use base64::Engine as _;
 
-use crate::rpc::fault::Fault;
 use crate::rpc::wire::base64_stream::{BlobDecoder, ENGINE};
+use crate::rpc::wire::charset::Charset;
 use crate::rpc::wire::decode::DecodeError;
 use crate::rpc::wire::grammar::Element;
 use crate::rpc::wire::markup::check_scalar;
@@ -73,9 +73,7 @@ impl Builder {
         if !self.xml.get(self.text..).unwrap_or_default().iter().copied().all(is_blank) {
             return Err(DecodeError::not_well_formed("something follows the last element"));
         }
-        let xml = String::from_utf8(self.xml).map_err(|_| {
-            DecodeError::new(Fault::INVALID_CHARACTER, "the body is not UTF-8 throughout")
-        })?;
+        let xml = String::from_utf8(self.xml).map_err(|_| DecodeError::not_in(Charset::Utf8))?;
         Ok(Skeleton { xml, blobs: self.blobs, fault: self.fault })
     }
 
@@ -91,16 +89,6 @@ impl Builder {
         expected: Option<usize>,
     ) -> Result<(), DecodeError> {
         self.blob.push(text, expected).map_err(bad_base64)
-    }
-
-    /// Takes the XML declaration, which begins at `start`.
-    pub(super) fn declaration(&mut self, start: usize) -> Result<(), DecodeError> {
-        let is_first = self.open.is_empty() && !self.is_complete;
-        if !is_first || !self.is_blank_text(start) {
-            return Err(DecodeError::not_well_formed("the XML declaration comes late"));
-        }
-        self.xml.clear();
-        Ok(())
     }
 
     /// Takes a CDATA section, which begins at `start`, with its text in `range` behind that.
@@ -120,18 +108,10 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether only white space, or a byte order mark, stands between the last tag and `end`.
-    fn is_blank_text(&self, end: usize) -> bool {
-        let text = self.xml.get(self.text..end).unwrap_or_default();
-        let text =
-            if self.text == 0 { text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text) } else { text };
-        text.iter().copied().all(is_blank)
-    }
-
     /// Removes the text between the last tag and `end`, where there may be none.
     fn drop_text(&mut self, end: usize) -> Result<(), DecodeError> {
-        if !self.is_blank_text(end) {
-            let text = self.xml.get(self.text..end).unwrap_or_default();
+        let text = self.xml.get(self.text..end).unwrap_or_default();
+        if !text.iter().copied().all(is_blank) {
             let place = match self.open.last() {
                 Some((element, _)) => format!("<{}>", element.name()),
                 None => "the body".to_owned(),

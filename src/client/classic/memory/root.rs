@@ -11,7 +11,6 @@ use crate::client::classic::open_files::OpenFiles;
 use crate::client::classic::stat;
 use crate::error::Result;
 use crate::limits;
-use crate::proto::classic::Dialect;
 use crate::proto::form::{Form, Layout};
 use crate::types::{Credentials, FileKind};
 
@@ -21,28 +20,28 @@ const SAMPLES_MAX: usize = 8;
 impl<C: Calls> Memory<C> {
     /// Opens the file system of a master; makes the root directory if there is none.
     ///
-    /// What `dialect` and `layout` leave open is as found in the root and its files, and `Binary`
-    /// and `Pickled` where there is nothing yet. `owner` is the user and group of files whose
-    /// dicts name none.
+    /// What `layout` and the proxy's dialect leave open is as found in the root and its files; where
+    /// there is nothing yet, in the dialect whose keys the master takes, `Binary` if it takes both,
+    /// and as is usual in that. `owner` is the user and group of files whose dicts name none.
     ///
     /// # Errors
     /// What the servers answer, or that they do not; `NoSpace` if there is no chunk server.
     pub async fn open(
         proxy: HtProxy<C>,
-        dialect: Option<Dialect>,
         layout: Option<Layout>,
         owner: (u32, u32),
     ) -> Result<Self> {
         let root = KeyPath::root()?;
         let found = proxy.get(&root).await?;
         let seen = found.as_ref().map(|record| record.dialect);
-        let dialect = dialect.or(seen).unwrap_or_default();
+        let dialect = proxy.told_dialect().or(seen).or(proxy.master_dialect()).unwrap_or_default();
         let proxy = proxy.with_dialect(dialect);
         let layout = match (layout, &found) {
-            (Some(layout), _) => layout,
+            (Some(layout), _) => Some(layout),
             (None, Some(record)) => sample(&proxy, &root, record).await?,
-            (None, None) => Layout::default(),
+            (None, None) => None,
         };
+        let layout = layout.unwrap_or(Layout::usual(dialect));
         let form = Form { dialect, layout };
         if found.is_none() {
             make_root(&proxy, &root, form, owner).await?;
@@ -62,8 +61,12 @@ impl<C: Calls> Memory<C> {
     }
 }
 
-/// How the first files in the root directory are stored.
-async fn sample<C: Calls>(proxy: &HtProxy<C>, root: &KeyPath, record: &Record) -> Result<Layout> {
+/// How the first files in the root directory are stored, if there are any.
+async fn sample<C: Calls>(
+    proxy: &HtProxy<C>,
+    root: &KeyPath,
+    record: &Record,
+) -> Result<Option<Layout>> {
     let list = proxy.get_contents(root, record).await?;
     let names = list.map(|list| Names::read(&list)).transpose()?;
     let names = names.map(|names| names.children(root)).unwrap_or_default();
@@ -79,10 +82,10 @@ async fn sample<C: Calls>(proxy: &HtProxy<C>, root: &KeyPath, record: &Record) -
         // A sample that cannot be had says nothing; the mount must not fail because of it.
         let contents = proxy.get_contents(&path, &record).await.unwrap_or_default();
         if let Some((_, form)) = contents.and_then(|contents| Form::read(&contents, size)) {
-            return Ok(form.layout);
+            return Ok(Some(form.layout));
         }
     }
-    Ok(Layout::default())
+    Ok(None)
 }
 
 async fn make_root<C: Calls>(

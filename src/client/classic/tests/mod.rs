@@ -13,6 +13,7 @@ use crate::types::{Attr, Cookie, Credentials, Ino, Name, RenameMode, SetAttr};
 
 mod directories;
 mod files;
+mod key_types;
 mod strangers;
 
 const WHO: Credentials = Credentials { uid: 7, gid: 8, groups: Vec::new(), umask: 0 };
@@ -29,9 +30,16 @@ impl Mount {
     }
 
     async fn with(cluster: &Cluster, dialect: Option<Dialect>, layout: Option<Layout>) -> Self {
-        let proxy =
-            HtProxy::new(cluster.clone(), MASTER.to_owned(), dialect.unwrap_or_default(), TTL_S);
-        Self { memory: Memory::open(proxy, dialect, layout, (1, 2)).await.unwrap() }
+        Self::try_with(cluster, dialect, layout).await.unwrap()
+    }
+
+    async fn try_with(
+        cluster: &Cluster,
+        dialect: Option<Dialect>,
+        layout: Option<Layout>,
+    ) -> Result<Self> {
+        let proxy = HtProxy::new(cluster.clone(), MASTER.to_owned(), dialect, TTL_S);
+        Ok(Self { memory: Memory::open(proxy, layout, (1, 2)).await? })
     }
 
     async fn dir_of(&self, path: &str) -> Result<(Ino, Name)> {

@@ -15,7 +15,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![anything, "[ \t\r\n<>&'\"a\\]]{0,12}".prop_map(String::from)]
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(super) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<i32>().prop_map(Value::Integer),
         any::<i64>().prop_map(Value::Long),

@@ -1,0 +1,132 @@
+//! The `htfs` program: arguments in, [`htfs::admin`] out.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use htfs::admin::{self, log::Log, status::Status};
+use htfs::cli::{self, LogArgs};
+use htfs::error::{self, FsError, Result};
+use htfs::limits;
+use htfs::types::ServerUrl;
+use serde::Serialize;
+
+/// Looks at the servers of an htfs
+///
+/// Exit code 0 means that all servers have answered, 1 that one has not, 2 that the command line was
+/// wrong.
+#[derive(Parser)]
+#[command(version, name = "htfs")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows log and backup of every server
+    ///
+    /// For each: its role, the operations in its log and at how many the backup is renewed, the entries
+    /// in the backup, and when it was renewed.
+    #[command(after_help = "Example: the master and the chunk servers that it knows\n  \
+        htfs status --master https://localhost:8443 --ca keys/cacert.pem")]
+    Status {
+        /// The master to ask, and the chunk servers that it knows
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "https://localhost:8443",
+            conflicts_with = "server"
+        )]
+        master: ServerUrl,
+
+        /// Ask this server instead; can be given several times
+        #[arg(long, value_name = "URL")]
+        server: Vec<ServerUrl>,
+
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Shows the last operations in the log of a server
+    ///
+    /// Each with its number, what it does, the key, and the size. Operations that are in the backup
+    /// already are not in the log any more.
+    #[command(after_help = "Example: the last five operations of a chunk server\n  \
+        htfs log --server https://localhost:9001 --limit 5 --ca keys/cacert.pem")]
+    Log {
+        /// The server to ask
+        #[arg(long, value_name = "URL", default_value = "https://localhost:8443")]
+        server: ServerUrl,
+
+        /// How many operations to show at most
+        #[arg(long, value_name = "N", default_value_t = limits::LOG_SHOWN_DEFAULT,
+              value_parser = clap::value_parser!(u64).range(1..=limits::LOG_SHOWN_MAX))]
+        limit: u64,
+
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// The certificates to trust, in PEM form: the cacert.pem of the servers
+    #[arg(long, value_name = "FILE", default_value = "keys/cacert.pem")]
+    ca: PathBuf,
+
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Self::Status { common, .. } | Self::Log { common, .. } => common,
+        }
+    }
+
+    async fn run(&self) -> Result<()> {
+        let common = self.common();
+        let client = admin::client(&common.ca)?;
+        match self {
+            Self::Status { master, server, .. } => {
+                let status = match server.as_slice() {
+                    [] => Status::of_cluster(&client, master.clone()).await,
+                    servers => Status::of(&client, servers.to_vec()).await,
+                };
+                common.print(&status)?;
+                status.check()
+            }
+            Self::Log { server, limit, .. } => {
+                common.print(&Log::of(&client, server.clone(), *limit).await?)
+            }
+        }
+    }
+}
+
+impl Common {
+    fn print(&self, answer: &(impl Serialize + Display)) -> Result<()> {
+        let text = if self.json { admin::json(answer)? + "\n" } else { answer.to_string() };
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(FsError::from),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let log = command.common().log.clone();
+    cli::run(&log, |shutdown| async move {
+        let interrupted = FsError::new(error::ErrorKind::Interrupted, "interrupted");
+        shutdown.run_until_cancelled(command.run()).await.unwrap_or(Err(interrupted))
+    })
+}

@@ -1,0 +1,38 @@
+//! The methods that show the log, and the servers that the master knows.
+
+use std::sync::Arc;
+
+use tokio::task::block_in_place;
+
+use super::Master;
+use crate::clock;
+use crate::error::Result;
+use crate::master::state::ROLE;
+use crate::proto::cluster::{ListServers, ServerUrls};
+use crate::proto::log::{LogStatus, ShowLog, ShowStatus};
+use crate::rpc::Registry;
+
+impl Master {
+    pub(super) fn add_log(self: &Arc<Self>, registry: &mut Registry) {
+        let master = Arc::clone(self);
+        registry.add(move |_: ShowStatus, _| {
+            let status = block_in_place(|| master.log_status());
+            async { status }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |call: ShowLog, _| {
+            let operations = block_in_place(|| master.state().last_operations(call.limit));
+            async { operations }
+        });
+        let master = Arc::clone(self);
+        registry.add(move |ListServers {}, _| {
+            let sizes = block_in_place(|| master.state().sizes());
+            async { Ok(ServerUrls(sizes?.into_iter().map(|(server, _)| server).collect())) }
+        });
+    }
+
+    fn log_status(&self) -> Result<LogStatus> {
+        let state = self.state().log_state()?;
+        Ok(LogStatus::new(ROLE, state, clock::now()))
+    }
+}
