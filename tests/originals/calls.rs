@@ -20,6 +20,7 @@ const ARRAYS: &[&str] =
     &["--lists array", "--lists array-of-binary", "--lists array --dialect string --level tree"];
 const NAMES_OUTSIDE_ASCII: &[&str] = &[
     "",
+    "--names unicode",
     "--dialect string",
     "--dialect string --lists array",
     "--dialect string --lists array --names unicode",
