@@ -36,6 +36,11 @@ impl Mount {
         Self::start(python.command("memory.py"), &cluster.client_options(), options)
     }
 
+    /// Mounts one of the original programs, which needs fusepy.
+    pub(crate) fn original(python: &Python, cluster: &Cluster, options: &[&str]) -> Self {
+        Self::start(python.command("originals.py"), &cluster.client_options(), options)
+    }
+
     fn start(mut command: Command, cluster: &[String], options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("there is a place for temporary directories");
         let path = dir.path().join("mnt");
