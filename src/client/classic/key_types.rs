@@ -26,7 +26,7 @@ impl KeyTypes {
 
     pub(super) fn learn(&self, url: &str, dialect: Dialect) {
         if self.taken().insert(url.to_owned(), dialect) != Some(dialect) {
-            tracing::info!("{url} takes keys only as {}", name(dialect));
+            tracing::debug!("{url} takes keys only as {}", name(dialect));
         }
     }
 

@@ -370,6 +370,9 @@ fn every_cut_in_two_gives_the_same() {
     let mut bodies: Vec<Vec<u8>> =
         STYLES.iter().map(|style| sent_in(style, &with_value(text))).collect();
     bodies.push(with_bytes(&declaration("us-ascii"), b"\xff"));
+    // What comes first is what is said.
+    bodies.push(with_bytes(&declaration("us-ascii"), b"<strange>\xff"));
+    bodies.push(with_bytes(&declaration("gbk"), b"<strange>\xff"));
     bodies.push(with_bytes(&declaration("shift_jis"), b"\x93<"));
     bodies.push(with_bytes(&declaration("klingon"), b"x"));
     bodies.push(with_bytes(&format!("<?xml{}?>", " ".repeat(1100)), b"x"));
