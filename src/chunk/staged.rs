@@ -16,11 +16,10 @@ use crate::chunk::index::{Stored, staged_under};
 use crate::chunk::native::StagedValues;
 use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
-use crate::proto::classic::Dialect;
-use crate::proto::form::Form;
+use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Staged, StagedList};
 use crate::proto::path_list::{ListForm, PathList};
-use crate::types::{Key, StoredValue, TreePath, Ttl, ValueKind};
+use crate::types::{Key, StoredValue, TreePath, Ttl};
 
 /// A value in a file that waits for the master to take it.
 pub(super) struct Waiting {
@@ -59,7 +58,8 @@ impl Contents {
         Ok(())
     }
 
-    /// The lists that are staged under the path of a directory, the latest first. Nothing stays.
+    /// The lists that are staged under the path of a directory, the latest first. Only what is none
+    /// stays, if it is the latest.
     ///
     /// # Errors
     /// What the disk says.
@@ -69,16 +69,16 @@ impl Contents {
         let staged = self.index().staged(key)?;
         for (place, _) in staged {
             let Some((_, value)) = self.find(&place, clock::now())? else { continue };
-            if let Some(list) = PathList::read(&value) {
-                let dialect = match (list.form, value.kind) {
-                    (ListForm::Strings, _) | (_, ValueKind::String) => Dialect::String,
-                    _ => Dialect::Binary,
-                };
-                let paths = list.paths().collect();
-                lists.push(StagedList { form: list.form, dialect, paths });
-            }
+            let list = PathList::read(&value);
+            let paths = list.iter().flat_map(PathList::paths).collect();
+            let form = list.map_or(ListForm::Other, |list| list.form);
+            let dialect = form::dialect_of(&value).unwrap_or_default();
+            lists.push(StagedList { form, dialect, paths });
         }
-        self.discard(key, 0)?;
+        match lists.first() {
+            Some(StagedList { form: ListForm::Other, .. }) => lists.truncate(1),
+            _ => drop(self.discard(key, 0)?),
+        }
         Ok(lists)
     }
 
@@ -128,7 +128,9 @@ impl StagedValues for Contents {
             let Some((stored, value)) = self.find(&place, clock::now())? else { continue };
             is_any = true;
             if let Some((contents, form)) = Form::read(&value, size) {
-                return Ok((Staged { layout: form.layout, token: token(&stored) }, contents));
+                let dialect = form::chosen_dialect(&value, form.layout);
+                let staged = Staged { layout: form.layout, token: token(&stored), dialect };
+                return Ok((staged, contents));
             }
         }
         Err(if is_any {

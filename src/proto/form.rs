@@ -144,6 +144,16 @@ pub fn dialect_of(value: &StoredValue) -> Option<Dialect> {
     }
 }
 
+/// The dialect in which a value was put, as far as that was a choice: contents that are no text have
+/// to be base64, while pickles can always be text.
+#[must_use]
+pub fn chosen_dialect(value: &StoredValue, layout: Layout) -> Option<Dialect> {
+    let has_choice = layout == Layout::Pickled
+        || value.bytes.len() <= limits::STRING_SIZE_MAX
+            && std::str::from_utf8(&value.bytes).is_ok_and(is_xml_text);
+    dialect_of(value).filter(|dialect| *dialect == Dialect::String || has_choice)
+}
+
 /// A dict of attributes as the value to store.
 #[must_use]
 pub fn write_attributes(dialect: Dialect, attributes: &Attributes) -> StoredValue {

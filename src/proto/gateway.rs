@@ -31,6 +31,8 @@ pub struct Resolved {
     pub chunks: Vec<ChunkLayout>,
     /// The form in which the client expects contents.
     pub layout: Layout,
+    /// And the type on the wire, where that can be chosen.
+    pub dialect: Dialect,
     /// Seconds until it expires.
     pub ttl_s: u64,
 }
@@ -73,8 +75,8 @@ method! {
 }
 
 method! {
-    /// Takes the lists of paths that were put under a key, the latest first, and removes all that is
-    /// staged there: a directory has no other contents.
+    /// Takes the lists of paths that were put under a key, the latest first, and removes what is staged
+    /// there. If the latest is no list, it stays: there is nothing else to answer for it.
     [repeatable] TakeLists = "chunk.take_lists" {
         /// The path of the directory.
         key: Key,
@@ -119,6 +121,8 @@ pub struct NamesPage {
     pub until: Cookie,
     /// The form in which the client expects the list.
     pub form: ListForm,
+    /// And the type on the wire of a pickled one.
+    pub dialect: Dialect,
 }
 
 method! {
@@ -136,4 +140,6 @@ pub struct Staged {
     pub layout: Layout,
     /// Which value it is: another number for every `put`. Never 0.
     pub token: u64,
+    /// The type on the wire that was chosen for it; `None` if it could have no other.
+    pub dialect: Option<Dialect>,
 }

@@ -23,6 +23,8 @@ pub enum ListForm {
     Strings,
     /// The same, of base64.
     Binaries,
+    /// No list at all: what a client has put as the contents of a directory in which it has none.
+    Other,
 }
 
 /// A list, and how it is stored.
@@ -58,7 +60,9 @@ impl PathList {
     pub fn write(&self, dialect: Dialect) -> Result<StoredValue, WrongType> {
         let entries = || self.entries.clone();
         match self.form {
-            ListForm::List => Ok(wrap_pickle(dialect, &pickle::Value::List(entries()))),
+            ListForm::List | ListForm::Other => {
+                Ok(wrap_pickle(dialect, &pickle::Value::List(entries())))
+            }
             ListForm::Tuple => Ok(wrap_pickle(dialect, &pickle::Value::Tuple(entries()))),
             ListForm::Strings | ListForm::Binaries => {
                 let item = |path| self.item(path);

@@ -77,7 +77,7 @@ impl Slow {
                 if is_first.swap(false, std::sync::atomic::Ordering::SeqCst) {
                     return Err(FsError::new(ErrorKind::NotFound, "not yet, says the test"));
                 }
-                Ok(Packed(Staged { layout: Layout::Raw, token: 5 }))
+                Ok(Packed(Staged { layout: Layout::Raw, token: 5, dialect: None }))
             }
         });
         registry.add(move |_: Discard, _| {

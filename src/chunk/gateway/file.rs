@@ -22,7 +22,7 @@ impl Gateway {
     /// `FileTooLarge` if it does not fit in one value; `Stale` if it changes all the time; what the
     /// servers say.
     pub(super) async fn file(&self, call: &Get, found: Resolved) -> Result<Bytes> {
-        let form = Form { dialect: call.dialect, layout: found.layout };
+        let form = Form { dialect: found.dialect, layout: found.layout };
         let mut found = found;
         for attempt in 1.. {
             let _room = self.take_room(&found.attr, form).await?;

@@ -4,15 +4,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use tokio::task::block_in_place;
 
 use super::Gateway;
+use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle;
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Get, Put};
 use crate::proto::gateway::{ListNames, NamesPage};
-use crate::proto::path_list::PathList;
+use crate::proto::path_list::{ListForm, PathList};
 use crate::rpc::{Program, WrongType};
 use crate::types::{Attr, Cookie, Ino, Name, StoredValue};
 
@@ -50,10 +52,15 @@ impl Gateway {
             let entry = |path| self.python2_paths.entry(path, call.dialect, program);
             entries.extend(page.names.iter().map(|name| entry(path(name))));
             entries.extend(page.deep.into_iter().map(entry));
+            if page.form == ListForm::Other
+                && let Some(put) = block_in_place(|| self.contents.get(key, clock::now()))?
+            {
+                return Ok(put.value);
+            }
             let Some(next) = page.next else {
                 let list = PathList { entries, form: page.form };
                 let too_big = |wrong: WrongType| FsError::new(ErrorKind::TooBig, wrong.to_string());
-                return list.write(call.dialect).map_err(too_big);
+                return list.write(page.dialect).map_err(too_big);
             };
             (after, until) = (next, Some(page.until));
         }
@@ -76,10 +83,19 @@ impl Gateway {
 /// `unicode`, which newer releases of fusepy give. A program finds only what is of its own type.
 #[derive(Debug, Default)]
 pub(super) struct Python2Paths {
-    are_unicode: AtomicBool,
+    /// By dialect: string, binary.
+    are_unicode: [AtomicBool; 2],
 }
 
 impl Python2Paths {
+    fn of(&self, dialect: Dialect) -> &AtomicBool {
+        let [string, binary] = &self.are_unicode;
+        match dialect {
+            Dialect::String => string,
+            Dialect::Binary => binary,
+        }
+    }
+
     /// Learns from a list that a program puts.
     pub(super) fn learn(&self, call: &Put, program: Program) {
         if program != Program::Python2 || !pickle::may_be_list(&call.value.bytes) {
@@ -90,18 +106,26 @@ impl Python2Paths {
         };
         // The root's own path is a literal of the program.
         let is_unicode = |path: &pickle::Value| matches!(path, pickle::Value::Text(_));
-        self.are_unicode.store(list.entries.iter().any(is_unicode), Ordering::Relaxed);
+        let are_unicode = list.entries.iter().any(is_unicode);
+        self.of(call.dialect).store(are_unicode, Ordering::Relaxed);
     }
 
-    /// A path as the asking program puts it itself, so that it can send the list back. Text with an
-    /// umlaut in a pickle of Python 2 is no text that XML can carry: in strings it is bytes always.
+    /// A path as the asking program puts it itself, so that it can send the list back. It cannot in a
+    /// string if the path is `unicode` and has letters of Latin-1, whose pickle is no text.
     fn entry(&self, path: Bytes, dialect: Dialect, program: Program) -> pickle::Value {
-        let is_text = dialect == Dialect::Binary && self.are_unicode.load(Ordering::Relaxed);
+        let is_sendable = dialect == Dialect::Binary || !has_latin1(&path);
+        let is_text = is_sendable && self.of(dialect).load(Ordering::Relaxed);
         match program {
             Program::Python2 if !is_text => pickle::Value::Str(path),
             Program::Python2 | Program::Htfs | Program::Other => pickle::Value::path(path),
         }
     }
+}
+
+/// Whether a path has characters that are in Latin-1 and not in ASCII.
+fn has_latin1(path: &Bytes) -> bool {
+    let text = std::str::from_utf8(path).unwrap_or_default();
+    text.chars().any(|c| ('\u{80}'..='\u{ff}').contains(&c))
 }
 
 #[cfg(test)]
@@ -133,6 +157,11 @@ mod tests {
         paths.learn(&put("(lS'/'\naV/x\na."), Program::Python2);
         assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Text(path()));
         assert_eq!(paths.entry(path(), string, Program::Python2), Value::Str(path()));
+        let in_string = |list| Put { dialect: string, ..put(list) };
+        paths.learn(&in_string("(lS'/'\naV/x\na."), Program::Python2);
+        assert_eq!(paths.entry(path(), string, Program::Python2), Value::Str(path()), "Latin-1");
+        let beyond = || Bytes::from("/\u{438}");
+        assert_eq!(paths.entry(beyond(), string, Program::Python2), Value::Text(beyond()));
         paths.learn(&put("(lS'/'\naS'/x'\na."), Program::Python2);
         assert_eq!(paths.entry(path(), binary, Program::Python2), Value::Str(path()));
     }

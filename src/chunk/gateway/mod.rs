@@ -110,7 +110,7 @@ impl Gateway {
     }
 
     async fn entry(&self, call: &Get, program: Program, found: Resolved) -> Result<Entry> {
-        let (dialect, ttl_s) = (call.dialect, found.ttl_s);
+        let (dialect, ttl_s) = (found.dialect, found.ttl_s);
         let form = Form { dialect, layout: found.layout };
         let value = match found.attr.kind {
             FileKind::Regular => form.write(self.file(call, found).await?),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::dict::{Dict, note_members};
 use super::look::{Place, shown_xattrs};
-use super::notes::{self, Expiry, Note};
+use super::notes::{self, Expiry, Habit, Note};
 use super::pending::Promotion;
 use super::take::Contents;
 use super::{Gateway, has_chunks};
@@ -13,9 +13,10 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
-use crate::proto::classic::{Dialect, is_xml_text};
-use crate::store::ReadTxn;
-use crate::types::{Attr, Credentials, FileKind, Ino, Key, Name, TreePath, Ttl, XattrMode};
+use crate::proto::classic::{Dialect, Put, is_xml_text};
+use crate::proto::form;
+use crate::store::{ReadTxn, Txn};
+use crate::types::{Attr, Credentials, FileKind, Ino, Name, TreePath, Ttl, XattrMode};
 
 /// What is to become of a path.
 pub(super) struct Commit<'c> {
@@ -52,12 +53,8 @@ impl Gateway {
     /// # Errors
     /// `IsDirectory` and `NotDirectory` if the kinds do not fit, `NoSpace`, those of extended
     /// attributes, and what the store says.
-    pub(super) fn commit(
-        &self,
-        commit: &Commit<'_>,
-        dialect: Dialect,
-        key: &Key,
-    ) -> Result<Committed> {
+    pub(super) fn commit(&self, commit: &Commit<'_>, call: &Put) -> Result<Committed> {
+        let (key, dialect) = (&call.key, call.dialect);
         self.files.store().check_room(limits::DISK_RESERVE)?;
         self.files.transact(Origin::NOBODY, |txn, time| {
             // Who deletes a path says so before its transaction: that comes after this one, or this
@@ -75,15 +72,29 @@ impl Gateway {
             let kept = commit.set_xattrs(&mut namespace, made.ino)?;
             let attr = namespace.view().getattr(made.ino)?;
             let effects = namespace.into_effects();
-            let note = commit.note(old, &made, &attr, dialect, kept);
+            let mut note = commit.note(old, &made, &attr, dialect, kept);
+            note.dict = form::dialect_of(&call.value).map(|sent| (dialect, sent));
             notes::save(txn, made.ino, &note)?;
             // What cannot be a string says nothing of whoever writes strings where he can.
             let is_text = std::str::from_utf8(key.as_bytes()).is_ok_and(is_xml_text);
-            if let (true, true, Some((dialect, layout))) = (is_text, made.is_new, note.form) {
-                notes::learn(txn, dialect, layout)?;
+            if is_text {
+                learn(txn, &note, made.is_new)?;
             }
             Ok((Committed::Done, effects))
         })
+    }
+}
+
+/// Learns the habits of the client behind a note.
+fn learn(txn: &mut dyn Txn, note: &Note, is_new: bool) -> Result<()> {
+    if let Some((dialect, sent)) = note.dict {
+        notes::learn_type(txn, Habit::Dict, dialect, sent)?;
+    }
+    let Some((dialect, layout)) = note.form.filter(|_| is_new) else { return Ok(()) };
+    notes::learn(txn, dialect, layout)?;
+    match note.contents {
+        Some(sent) => notes::learn_type(txn, Habit::Contents, dialect, sent),
+        None => Ok(()),
     }
 }
 
@@ -255,6 +266,7 @@ impl Commit<'_> {
             if let Contents::Chunks { staged, .. } | Contents::Bytes { staged, .. } = self.contents
             {
                 (note.form, note.taken) = (Some((dialect, staged.layout)), staged.token);
+                note.contents = staged.dialect;
             }
         }
         note.is_put = true;

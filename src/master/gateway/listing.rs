@@ -22,6 +22,7 @@ use crate::master::namespace::{Effects, PageRequest, View};
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Put};
 use crate::proto::gateway::{ListNames, NamesPage, StagedList, TakeLists};
+use crate::proto::path_list::ListForm;
 use crate::rpc::{Caller, Program};
 use crate::store::ReadTxn;
 use crate::types::{DirPage, Ino, Key, Name, ServerUrl, TreePath};
@@ -61,7 +62,8 @@ impl Gateway {
                 .store()
                 .read(|txn| deep_names::shown(View::new(txn), notes::deep_names(txn, call.ino)?))?;
         }
-        Ok(NamesPage { names, deep, next, until, form: form.unwrap_or_default() })
+        let (form, dialect) = form.unwrap_or((ListForm::default(), dialect));
+        Ok(NamesPage { names, deep, next, until, form, dialect })
     }
 
     /// Deleted names that stay in lists, without those that are there again.
@@ -124,7 +126,7 @@ impl Gateway {
             true => self.staged_lists(&call.key, server).await,
             false => Vec::new(),
         };
-        let learned = block_in_place(|| self.learn_lists(&call.key, lists, caller));
+        let learned = block_in_place(|| self.learn_lists(call, lists, caller));
         if let Err(error) = learned {
             tracing::warn!("the list of {} is not taken note of: {error}", call.key);
         }
@@ -140,7 +142,8 @@ impl Gateway {
         }
     }
 
-    fn learn_lists(&self, key: &Key, lists: Vec<StagedList>, caller: &Caller) -> Result<()> {
+    fn learn_lists(&self, call: &Put, mut lists: Vec<StagedList>, caller: &Caller) -> Result<()> {
+        let key = &call.key;
         let Some(path) = TreePath::of(key) else { return Ok(()) };
         let found = self.files.store().read(|txn| {
             let view = View::new(txn);
@@ -154,8 +157,9 @@ impl Gateway {
         })?;
         let Some((ino, end)) = found else { return Ok(()) };
         if let Some(latest) = lists.first() {
-            self.learn_form(ino, latest)?;
+            self.learn_form(ino, call.dialect, latest)?;
         }
+        lists.retain(|list| list.form != ListForm::Other);
         let mut deep = Vec::new();
         let names = lists.iter().map(|list| names_in(key, list, &mut deep)).collect();
         if !lists.is_empty() {
@@ -184,13 +188,14 @@ impl Gateway {
     }
 
     /// Remembers the form of lists, which changes hardly ever.
-    fn learn_form(&self, ino: Ino, list: &StagedList) -> Result<()> {
-        let known = |txn: &dyn ReadTxn| notes::own_list_form(txn, ino, list.dialect);
-        if self.files.store().read(known)? == Some(list.form) {
+    fn learn_form(&self, ino: Ino, dialect: Dialect, list: &StagedList) -> Result<()> {
+        let sent = (list.form, list.dialect);
+        let known = |txn: &dyn ReadTxn| notes::own_list_form(txn, ino, dialect);
+        if self.files.store().read(known)? == Some(sent) {
             return Ok(());
         }
         self.files.transact(Origin::NOBODY, |txn, _| {
-            notes::set_list_form(txn, ino, list.dialect, list.form);
+            notes::set_list_form(txn, ino, dialect, sent);
             Ok(((), Effects::default()))
         })
     }

@@ -10,8 +10,7 @@
 //! Several clients do so at once, and one may put a list that it got before the name was made. What
 //! tells their lists apart is the connection to the master, over which a client deletes and stores:
 //! others' lists say nothing. Only for clients with a connection for each call they do, as far as
-//! these have seen the name. In doubt a name stays, until its client goes on with something else, or
-//! for those few seconds.
+//! these have seen the name. In doubt a name stays, for those few seconds.
 //!
 //! All of it is in memory, for seconds: what a restart of the master forgets, no client waits for.
 
@@ -100,13 +99,14 @@ impl Directory {
         let put = self.puts.iter().rfind(|put| is_same(&put.by, by));
         let put = put.or_else(|| self.puts.iter().rfind(|put| !is_open(&put.by)));
         let Some(put) = put.filter(|put| *cookie < put.end) else { return false };
-        // Its list may have been taken along with another client's. What a client deletes right
+        if put.lists.len() == 1 || !is_same(&put.by, by) {
+            return put.surely_lacks(name);
+        }
+        // Its list was taken along with another client's, before or now. What a client deletes right
         // after it has put a list is off that list, unless it is a directory.
+        let may_be_off = |put: &ListPut| *cookie < put.end && put.lacks(name);
         put.surely_lacks(name)
-            || put.is_latest
-                && is_same(&put.by, by)
-                && *kind != FileKind::Directory
-                && self.puts.iter().any(|put| put.lacks(name))
+            || put.is_latest && *kind != FileKind::Directory && self.puts.iter().any(may_be_off)
     }
 }
 
@@ -135,10 +135,9 @@ impl Lists {
         true
     }
 
-    /// A client stores or deletes something else: it has done with the names that it deleted.
+    /// A client stores or deletes something else than a directory: its list was not the last it did.
     pub(super) fn go_on(&mut self, by: &Connection) {
         for entry in self.directories.values_mut() {
-            entry.deleted.retain(|deleted| !is_same(&deleted.by, by));
             let own = entry.puts.iter_mut().filter(|put| is_same(&put.by, by));
             own.for_each(|put| put.is_latest = false);
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Gateway;
-use super::notes::{self, Note};
+use super::notes::{self, Habit, Note};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
@@ -31,6 +31,8 @@ pub(super) struct Found {
     expires: Option<Timestamp>,
     /// What clients of each dialect were last seen to use: string, binary.
     learned: [Option<Layout>; 2],
+    /// Of contents and dicts, likewise, the types on the wire.
+    sent: [[Option<Dialect>; 2]; 2],
 }
 
 impl Found {
@@ -55,6 +57,20 @@ impl Found {
         };
         let others = self.note.form.map(|(_, layout)| layout);
         own.or(learned).or(others).unwrap_or(Layout::usual(dialect))
+    }
+
+    /// The type on the wire in which clients of a dialect expect its contents, or its dict.
+    pub(super) fn sent_as(&self, habit: Habit, dialect: Dialect) -> Dialect {
+        let Note { form, contents, dict, .. } = &self.note;
+        let own = match habit {
+            Habit::Contents => form.map(|(key, _)| key).zip(*contents),
+            Habit::Dict => *dict,
+        };
+        let own = own.filter(|(key, _)| *key == dialect).map(|(_, sent)| sent);
+        let [contents, dicts] = self.sent;
+        let [string, binary] = if habit == Habit::Contents { contents } else { dicts };
+        let learned = if dialect == Dialect::String { string } else { binary };
+        own.or(learned).unwrap_or(dialect)
     }
 }
 
@@ -143,11 +159,17 @@ fn find(txn: &dyn ReadTxn, place: &Place, ino: Ino) -> Result<Found> {
         expires: note.expires(&attr, place.entry()),
         xattrs: shown_xattrs(view, ino)?,
         learned: [notes::learned(txn, Dialect::String)?, notes::learned(txn, Dialect::Binary)?],
+        sent: [sent(txn, Habit::Contents)?, sent(txn, Habit::Dict)?],
         attr,
         note,
         target,
         chunks,
     })
+}
+
+fn sent(txn: &dyn ReadTxn, habit: Habit) -> Result<[Option<Dialect>; 2]> {
+    let [string, binary] = [Dialect::String, Dialect::Binary];
+    Ok([notes::learned_type(txn, habit, string)?, notes::learned_type(txn, habit, binary)?])
 }
 
 /// The extended attributes that a dict shows, and that a dict without them removes. ACLs are not

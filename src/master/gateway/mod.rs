@@ -58,6 +58,7 @@ use crate::types::{FileKind, Key, TreePath};
 
 use lists::Lists;
 use look::Found;
+use notes::Habit;
 use pending::Pending;
 
 pub use expire::tend;
@@ -134,7 +135,8 @@ impl Gateway {
         let now = clock::now();
         if let Some(found) = self.find(&call.key, now)? {
             let ttl_s = found.ttl_s(now);
-            return Ok(Some(Entry { value: self.write_dict(&found, call.dialect), ttl_s }));
+            let dialect = found.sent_as(Habit::Dict, call.dialect);
+            return Ok(Some(Entry { value: self.write_dict(&found, dialect), ttl_s }));
         }
         let entry = self.master.state().get(&call.key, now)?;
         Ok(entry.map(|entry| entry.in_dialect(call.dialect)))
@@ -163,8 +165,9 @@ impl Gateway {
         let Some(found) = self.find(&call.key, now)? else { return Ok(None) };
         let dialect = if call.is_string { Dialect::String } else { Dialect::Binary };
         let (layout, ttl_s) = (found.layout(dialect), found.ttl_s(now));
+        let dialect = found.sent_as(Habit::Contents, dialect);
         let Found { attr, target, chunks, .. } = found;
-        Ok(Some(Resolved { attr, target, chunks, layout, ttl_s }))
+        Ok(Some(Resolved { attr, target, chunks, layout, dialect, ttl_s }))
     }
 
     fn awaited(&self, call: Awaited) -> Result<Vec<Key>> {

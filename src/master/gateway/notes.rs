@@ -5,8 +5,8 @@
 //! |------------------|---------------------------|-------------------------------------------|
 //! | `classic`        | inode                     | [`Note`] in postcard's form, version first |
 //! | `classic_expiry` | end in ms, inode          | nothing                                   |
-//! | `classic_form`   | dialect, one byte         | [`Layout`], one byte                      |
-//! | `classic_list`   | inode, dialect, one byte  | [`ListForm`], one byte                    |
+//! | `classic_form`   | [`Habit`] and dialect, one byte | [`Layout`] or dialect, one byte     |
+//! | `classic_list`   | inode, dialect, one byte  | [`ListForm`] and a dialect, a byte each   |
 //! | `classic_deep`   | inode                     | the deep names in its list, in postcard's form, version first |
 //!
 //! Numbers are 64 bits, big-endian. In `classic_list`, inode 0 has what was last seen of a dialect.
@@ -43,7 +43,11 @@ pub const TABLES: [Table; 5] = [NOTES, EXPIRIES, FORMS, LISTS, DEEP];
 const ANY: Ino = Ino(0);
 
 /// The version of a note's encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The version before, in which a note ends with `is_put`: what follows it is `None` then.
+const VERSION_1: u8 = 1;
+const SINCE_VERSION_1: [u8; 2] = [0, 0];
 
 /// What is noted of an inode that a classic client has put.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +68,10 @@ pub struct Note {
     pub xattrs: Bytes,
     /// Of the root: it is there for classic clients.
     pub is_put: bool,
+    /// The type on the wire that was chosen for the contents, for keys as in `form`.
+    pub contents: Option<Dialect>,
+    /// That of the dict, with the dialect of its key.
+    pub dict: Option<(Dialect, Dialect)>,
 }
 
 /// When and where a file expires.
@@ -96,6 +104,10 @@ pub fn load(txn: &dyn ReadTxn, ino: Ino) -> Result<Option<Note>> {
     let Some(row) = txn.get(NOTES, &ino.0.to_be_bytes())? else { return Ok(None) };
     match row.split_first() {
         Some((&VERSION, note)) => postcard::from_bytes(note).map(Some).map_err(|_| damaged()),
+        Some((&VERSION_1, note)) => {
+            let note = [note, &SINCE_VERSION_1].concat();
+            postcard::from_bytes(&note).map(Some).map_err(|_| damaged())
+        }
         _ => Err(damaged()),
     }
 }
@@ -195,12 +207,56 @@ pub fn learned(txn: &dyn ReadTxn, dialect: Dialect) -> Result<Option<Layout>> {
     layout.map(Some).ok_or_else(damaged)
 }
 
+/// What is learned of the clients of a dialect beside the layout of contents: the types on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Of contents, where they could be of either.
+    Contents,
+    /// Of dicts.
+    Dict,
+}
+
+impl Habit {
+    /// Keys of the table: those of layouts are the dialect alone.
+    const fn key(self, dialect: Dialect) -> u8 {
+        match self {
+            Self::Contents => 2 + dialect_byte(dialect),
+            Self::Dict => 4 + dialect_byte(dialect),
+        }
+    }
+}
+
+/// Notes that clients of a dialect send values of a type.
+///
+/// # Errors
+/// What the store says.
+pub fn learn_type(txn: &mut dyn Txn, habit: Habit, dialect: Dialect, sent: Dialect) -> Result<()> {
+    if learned_type(txn, habit, dialect)? != Some(sent) {
+        txn.put(FORMS, &[habit.key(dialect)], &[dialect_byte(sent)]);
+    }
+    Ok(())
+}
+
+/// The type of the values that clients of a dialect were last seen to send.
+///
+/// # Errors
+/// What the store says.
+pub fn learned_type(txn: &dyn ReadTxn, habit: Habit, dialect: Dialect) -> Result<Option<Dialect>> {
+    let Some(row) = txn.get(FORMS, &[habit.key(dialect)])? else { return Ok(None) };
+    dialect_in(&row).map(Some)
+}
+
+fn dialect_in(byte: &[u8]) -> Result<Dialect> {
+    let known = [Dialect::String, Dialect::Binary].into_iter();
+    known.into_iter().find(|dialect| byte == [dialect_byte(*dialect)]).ok_or_else(damaged)
+}
+
 /// The form in which clients of a dialect expect the list of a directory: that in which they put
 /// it, else the one that they were last seen to use.
 ///
 /// # Errors
 /// What the store says.
-pub fn list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<ListForm>> {
+pub fn list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<SentList>> {
     match own_list_form(txn, ino, dialect)? {
         Some(form) => Ok(Some(form)),
         None => own_list_form(txn, ANY, dialect),
@@ -211,16 +267,23 @@ pub fn list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option
 ///
 /// # Errors
 /// What the store says.
-pub fn own_list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<ListForm>> {
+pub fn own_list_form(txn: &dyn ReadTxn, ino: Ino, dialect: Dialect) -> Result<Option<SentList>> {
     let Some(row) = txn.get(LISTS, &list_key(ino, dialect))? else { return Ok(None) };
-    let known = LIST_FORMS.into_iter().find(|form| row.as_ref() == [list_form_byte(*form)]);
-    known.map(Some).ok_or_else(damaged)
+    let (form, sent) = row.split_first().ok_or_else(damaged)?;
+    let known = LIST_FORMS.into_iter().find(|known| *form == list_form_byte(*known));
+    Ok(Some((known.ok_or_else(damaged)?, dialect_in(sent)?)))
 }
 
+/// The form of a list, and the type on the wire of a pickled one.
+pub type SentList = (ListForm, Dialect);
+
 /// Notes the form in which a client of a dialect has put the list of a directory.
-pub fn set_list_form(txn: &mut dyn Txn, ino: Ino, dialect: Dialect, form: ListForm) {
-    for ino in [ino, ANY] {
-        txn.put(LISTS, &list_key(ino, dialect), &[list_form_byte(form)]);
+pub fn set_list_form(txn: &mut dyn Txn, ino: Ino, dialect: Dialect, (form, sent): SentList) {
+    let row = [list_form_byte(form), dialect_byte(sent)];
+    txn.put(LISTS, &list_key(ino, dialect), &row);
+    // What is no list says nothing of lists.
+    if form != ListForm::Other {
+        txn.put(LISTS, &list_key(ANY, dialect), &row);
     }
 }
 
@@ -246,8 +309,8 @@ pub(super) fn set_deep_names(txn: &mut dyn Txn, ino: Ino, names: &[DeepName]) {
     txn.put(DEEP, &ino.0.to_be_bytes(), &row);
 }
 
-const LIST_FORMS: [ListForm; 4] =
-    [ListForm::List, ListForm::Tuple, ListForm::Strings, ListForm::Binaries];
+const LIST_FORMS: [ListForm; 5] =
+    [ListForm::List, ListForm::Tuple, ListForm::Strings, ListForm::Binaries, ListForm::Other];
 
 const fn list_form_byte(form: ListForm) -> u8 {
     match form {
@@ -255,6 +318,7 @@ const fn list_form_byte(form: ListForm) -> u8 {
         ListForm::Tuple => 1,
         ListForm::Strings => 2,
         ListForm::Binaries => 3,
+        ListForm::Other => 4,
     }
 }
 

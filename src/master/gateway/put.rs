@@ -93,7 +93,7 @@ impl Gateway {
             };
             let (place, contents) = (&place, &contents);
             let commit = Commit { path, place, dict, contents, ttl: call.ttl, promotion };
-            let committed = block_in_place(|| self.commit(&commit, call.dialect, &call.key));
+            let committed = block_in_place(|| self.commit(&commit, call));
             if !matches!(committed, Ok(Committed::Done)) {
                 block_in_place(|| self.drop_taken(contents, dict));
             }

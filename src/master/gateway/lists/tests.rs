@@ -136,13 +136,17 @@ fn a_client_that_dies_leaves_the_name_for_a_while_only() {
 }
 
 #[test]
-fn a_client_that_goes_on_has_done_with_what_it_deleted() {
-    let (mut scene, one, other) = (Scene::default(), Client::default(), Client::default());
-    assert!(scene.delete("a", &one.token()) && scene.delete("b", &other.token()));
-    scene.0.go_on(&other.token());
-    assert_eq!(scene.shown(), [name("a")]);
-    scene.0.go_on(&Client::default().token());
-    assert_eq!(scene.shown(), [name("a")]);
+fn a_name_stays_whatever_its_client_deletes_or_stores_next() {
+    let (mut scene, client) = (Scene::default(), Client::default());
+    scene.put(&[], &client.token());
+    scene.put(&["a", "b"], &client.token());
+    let file = |text| ListedEntry { cookie: Cookie(50), ..entry(text, FileKind::Regular) };
+    assert!(scene.0.delete(DIR, &file("a"), &client.token(), NOW), "its last list has it");
+    assert!(scene.0.delete(DIR, &file("b"), &client.token(), NOW));
+    scene.0.go_on(&client.token());
+    assert_eq!(scene.shown(), [name("a"), name("b")]);
+    scene.put(&["b"], &client.token());
+    assert_eq!(scene.shown(), [name("b")]);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! The notes, over a map.
 
 use super::{
-    Expiry, Note, expired, forget, learn, learned, list_form, load, own_list_form, save,
-    save_unlisted, set_list_form,
+    Expiry, Habit, Note, expired, forget, learn, learn_type, learned, learned_type, list_form,
+    load, own_list_form, save, save_unlisted, set_list_form,
 };
 use crate::clock::Timestamp;
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
 use crate::proto::path_list::ListForm;
-use crate::store::Memory;
+use crate::store::{Memory, ReadTxn as _, Txn as _};
 use crate::types::{Attr, Ino, Name};
 
 fn name(text: &'static str) -> Name {
@@ -79,15 +79,39 @@ fn the_form_of_a_list_is_that_of_the_directory_or_of_the_dialect() {
     let mut store = Memory::new();
     let [string, binary] = [Dialect::String, Dialect::Binary];
     assert_eq!(list_form(&store, Ino(7), string).unwrap(), None);
-    set_list_form(&mut store, Ino(7), string, ListForm::Strings);
-    set_list_form(&mut store, Ino(8), string, ListForm::Tuple);
-    set_list_form(&mut store, Ino(7), binary, ListForm::Binaries);
-    assert_eq!(list_form(&store, Ino(7), string).unwrap(), Some(ListForm::Strings));
-    assert_eq!(list_form(&store, Ino(9), string).unwrap(), Some(ListForm::Tuple));
-    assert_eq!(list_form(&store, Ino(9), binary).unwrap(), Some(ListForm::Binaries));
+    set_list_form(&mut store, Ino(7), string, (ListForm::Strings, string));
+    set_list_form(&mut store, Ino(8), string, (ListForm::Tuple, binary));
+    set_list_form(&mut store, Ino(8), string, (ListForm::Other, string));
+    set_list_form(&mut store, Ino(7), binary, (ListForm::Binaries, binary));
+    assert_eq!(list_form(&store, Ino(7), string).unwrap(), Some((ListForm::Strings, string)));
+    assert_eq!(list_form(&store, Ino(9), string).unwrap(), Some((ListForm::Tuple, binary)));
+    assert_eq!(list_form(&store, Ino(9), binary).unwrap(), Some((ListForm::Binaries, binary)));
     // A note that is saved again keeps it, an inode that goes does not.
     save(&mut store, Ino(7), &note(1, None)).unwrap();
-    assert_eq!(own_list_form(&store, Ino(7), string).unwrap(), Some(ListForm::Strings));
+    assert_eq!(own_list_form(&store, Ino(7), string).unwrap(), Some((ListForm::Strings, string)));
     forget(&mut store, Ino(7)).unwrap();
     assert_eq!(own_list_form(&store, Ino(7), string).unwrap(), None);
+}
+
+#[test]
+fn a_note_of_the_version_before_is_read() {
+    let mut store = Memory::new();
+    let note = note(100, None);
+    save(&mut store, Ino(7), &note).unwrap();
+    let row = store.get(super::NOTES, &7_u64.to_be_bytes()).unwrap().unwrap();
+    let earlier = [&[1], &row[1..row.len() - 2]].concat();
+    store.put(super::NOTES, &7_u64.to_be_bytes(), &earlier);
+    assert_eq!(load(&store, Ino(7)).unwrap(), Some(note));
+}
+
+#[test]
+fn the_types_of_values_are_remembered_by_dialect() {
+    let mut store = Memory::new();
+    let [string, binary] = [Dialect::String, Dialect::Binary];
+    learn(&mut store, string, Layout::Raw).unwrap();
+    learn_type(&mut store, Habit::Dict, string, binary).unwrap();
+    assert_eq!(learned_type(&store, Habit::Dict, string).unwrap(), Some(binary));
+    assert_eq!(learned_type(&store, Habit::Contents, string).unwrap(), None);
+    assert_eq!(learned_type(&store, Habit::Dict, binary).unwrap(), None);
+    assert_eq!(learned(&store, string).unwrap(), Some(Layout::Raw));
 }
