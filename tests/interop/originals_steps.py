@@ -105,7 +105,8 @@ class Shell(object):
         """A value; if it is a list of paths, those that can be looked at."""
         if not isinstance(value, list):
             return value
-        paths = [path for path in value if self.exists(path)]
+        # In an array a path may be a Binary.
+        paths = [path for path in value if self.exists(getattr(path, "data", path))]
         return paths if self.memory.append == "checked" else sorted(set(paths))
 
 
