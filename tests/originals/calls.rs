@@ -7,7 +7,7 @@ use crate::common::mount::Mount;
 use crate::common::python::{Python, with_python_2};
 use crate::run;
 
-/// The classes of `originals_calls.py`, each with the forms of calls in which it is asked.
+/// The forms of calls in which the classes are asked.
 const DELETED_NAMES: &[&str] = &[
     "",
     "--dialect string --contents raw --delete both",
@@ -20,6 +20,7 @@ const ARRAYS: &[&str] =
     &["--lists array", "--lists array-of-binary", "--lists array --dialect string --level tree"];
 const NAMES_OUTSIDE_ASCII: &[&str] = &[
     "",
+    "--names unicode",
     "--dialect string",
     "--dialect string --lists array",
     "--dialect string --lists array --names unicode",
@@ -29,46 +30,46 @@ const IN_ANY_FORM: &[&str] = &[""];
 
 /// Makes a test of each class for each Python, and one that asks the original's servers the same.
 macro_rules! classes {
-    ($($name:ident: $class:literal, $forms:ident;)*) => {$(
+    ($($name:ident: $class:literal in $program:literal, $forms:ident;)*) => {$(
         mod $name {
             use super::{Kind, Python, ask, with_python_2};
 
             #[test]
             fn python_2() {
-                with_python_2(|python| ask(&Kind::Rust, &python, $class, super::$forms));
+                with_python_2(|python| ask(&Kind::Rust, &python, [$program, $class], super::$forms));
             }
 
             #[test]
             fn python_3() {
-                ask(&Kind::Rust, &Python::three(), $class, super::$forms);
+                ask(&Kind::Rust, &Python::three(), [$program, $class], super::$forms);
             }
 
             /// Not a test of ours, but of the questions.
             #[test]
             fn the_original() {
                 let python = Python::three();
-                ask(&Kind::Original(python.clone()), &python, $class, super::$forms);
+                ask(&Kind::Original(python.clone()), &python, [$program, $class], super::$forms);
             }
         }
     )*};
 }
 
 classes! {
-    deleted_names: "DeletedNames", DELETED_NAMES;
-    own_contents: "OwnContents", IN_ANY_FORM;
-    values_at_a_chunk_server: "ChunkValues", IN_ANY_FORM;
-    arrays: "Arrays", ARRAYS;
-    small_ones: "SmallOnes", IN_ANY_FORM;
-    names_outside_ascii: "NamesOutsideAscii", NAMES_OUTSIDE_ASCII;
+    deleted_names: "DeletedNames" in "originals_names.py", DELETED_NAMES;
+    own_contents: "OwnContents" in "originals_values.py", IN_ANY_FORM;
+    values_at_a_chunk_server: "ChunkValues" in "originals_values.py", IN_ANY_FORM;
+    arrays: "Arrays" in "originals_names.py", ARRAYS;
+    small_ones: "SmallOnes" in "originals_values.py", IN_ANY_FORM;
+    names_outside_ascii: "NamesOutsideAscii" in "originals_names.py", NAMES_OUTSIDE_ASCII;
 }
 
 /// Runs one class in each form, at fresh servers: all forms at once, as some of it is waiting.
-fn ask(kind: &Kind, python: &Python, class: &str, forms: &[&str]) {
+fn ask(kind: &Kind, python: &Python, [program, class]: [&str; 2], forms: &[&str]) {
     let original = if matches!(kind, Kind::Rust) { "" } else { "--original" };
     let ask = |form: &str| {
         let cluster = Cluster::start(kind, 2);
         let options = format!("{class} {form} {original} --servers CHUNKS");
-        run(python, "originals_calls.py", &cluster, &options).err()
+        run(python, program, &cluster, &options).err()
     };
     let failures: Vec<String> = thread::scope(|scope| {
         let asked: Vec<_> = forms.iter().map(|form| scope.spawn(move || ask(form))).collect();
@@ -86,7 +87,7 @@ fn a_native_mount_sees_what_the_programs_do() {
             let native = Mount::ours(&cluster, &[]);
             let root = native.root().display();
             let options = format!("NativeMount {form} --native {root} --servers CHUNKS");
-            run(&python, "originals_calls.py", &cluster, &options).unwrap();
+            run(&python, "originals_names.py", &cluster, &options).unwrap();
             native.unmount();
         }
     }

@@ -1,88 +1,22 @@
-"""What the original programs need of their servers, call by call.
+"""What the original programs need of the lists of names, call by call.
 
-    originals_calls.py [Class[.test]...] --master URL --servers URL,URL --ca FILE [--original] ...
+    originals_names.py [Class[.test]...] --master URL --servers URL,URL --ca FILE [--original] ...
 
-The options of originals.py choose the form of the calls. The servers must be fresh for each class.
---original leaves out what the original's servers do not do. One source for Python 2.7 and Python 3.
+originals_testing.py says what the options do. One source for Python 2.7 and Python 3.
 """
 
-import argparse
 import os
 import pickle
 import stat
 import sys
 import threading
 import time
-import unittest
 
 from ht_proxy import PYTHON_2, native, xmlrpc_client
-from originals import make_files, make_memory, program_options
-from originals_tables import OneTable, Wire
+from originals import make_files, make_memory
+from originals_testing import ARGS, Calls, attributes, main, ours
 
 Binary = xmlrpc_client.Binary
-ARGS = None
-# Longest time that a name may be in a list after the client that deleted it died, in seconds.
-FORGOTTEN_S = 20
-
-ours = unittest.skipIf("--original" in sys.argv, "the original's servers do not do this")
-
-
-def attributes(**more):
-    """A dict of a file, as any program makes it."""
-    file = dict(st_mode=stat.S_IFREG | 0o644, st_nlink=1, st_size=0, st_ctime=1.5, st_mtime=2.5,
-                st_atime=3.5)
-    file.update(more)
-    return file
-
-
-class Calls(unittest.TestCase):
-    """Each test has names of its own, as all of a class share the servers."""
-
-    def setUp(self):
-        self.memory = make_memory(ARGS)
-        self.files = self.memory.files
-        self.place = "/"
-        if ARGS.level == "tree":
-            self.place = "/" + self.id().split(".test_")[1]
-            self.memory.mkdir(self.place, 0o755)
-
-    def path(self, name):
-        """A path in the directory of this test."""
-        return self.memory.name(self.place.rstrip("/") + "/" + name)
-
-    def put(self, name, contents=b""):
-        """Puts a path, without naming it in the list."""
-        file = attributes(st_size=len(contents), contents=contents)
-        self.files[self.path(name)] = file
-
-    def directory(self):
-        """The directory of this test, with its list."""
-        return self.files[self.memory.name(self.place)]
-
-    def put_directory(self, directory):
-        """Puts the directory of this test, with its list."""
-        self.files[self.memory.name(self.place)] = directory
-
-    def assertListed(self, *names):
-        listed = self.directory()["contents"]
-        for name in names:
-            self.assertIn(self.path(name), listed)
-
-    def assertNotListed(self, *names):
-        listed = self.directory()["contents"]
-        for name in names:
-            self.assertNotIn(self.path(name), listed)
-
-    def assertForgotten(self, *names):
-        """They go from the list soon, whatever became of the clients that deleted them."""
-        deadline = time.time() + FORGOTTEN_S
-        while set(self.path(name) for name in names) & set(self.directory()["contents"]):
-            self.assertLess(time.time(), deadline, "a name stays in the list")
-            time.sleep(0.1)
-
-    def assertGone(self, name):
-        """The master has nothing under a path."""
-        self.assertNotIn(self.path(name), self.files)
 
 
 class DeletedNames(Calls):
@@ -213,127 +147,6 @@ class DeletedNames(Calls):
             failures.append("%s: %r" % (name, failure))
 
 
-class OwnContents(unittest.TestCase):
-    """A dict that has its contents in it, or none, comes back as it was put."""
-
-    def tables(self):
-        """The master and a chunk server, each in both dialects, as tables of pickled dicts."""
-        make_files(ARGS)
-        for url in (ARGS.master, native(ARGS.servers).split(",")[0]):
-            for dialect in ("string", "binary"):
-                yield OneTable(Wire(dialect), [url])
-
-    def assertKept(self, path, file):
-        """It comes back as it was put, to all of them."""
-        for table in self.tables():
-            table[path] = file
-            self.assertEqual(table[path], file)
-            self.assertEqual(sorted(map(repr, table[path])), sorted(map(repr, file)))
-            del table[path]
-            self.assertNotIn(path, table)
-
-    def test_a_second_put_of_another_size(self):
-        for table in self.tables():
-            table["/z"] = attributes(contents=b"")
-            table["/z"] = attributes(contents=b"hello", st_size=5)
-            self.assertEqual(table["/z"], attributes(contents=b"hello", st_size=5))
-            table["/z"] = attributes(contents=b"hi", st_size=2, st_mode=stat.S_IFREG | 0o600)
-            self.assertEqual(table["/z"], attributes(contents=b"hi", st_size=2, st_mode=0o100600))
-            del table["/z"]
-            self.assertNotIn("/z", table)
-
-    def test_a_size_that_is_not_that_of_the_contents(self):
-        self.assertKept("/odd size", attributes(contents=b"hello", st_size=77))
-
-    def test_a_root_with_its_list(self):
-        root = attributes(st_mode=stat.S_IFDIR | 0o755, st_nlink=2, contents=["/"])
-        for table in self.tables():
-            table["/"] = root
-            self.assertEqual(table["/"], root)
-            for names in (["/", "/r"], ["/"], ["/", "/b", "/a", "/a"]):
-                table["/r"] = attributes(contents=b"")
-                table["/"] = dict(root, contents=names)
-                self.assertEqual(table["/"], dict(root, contents=names))
-            del table["/r"]
-            self.assertEqual(table["/"]["contents"], ["/", "/b", "/a", "/a"])
-            del table["/"]
-
-    def test_no_contents(self):
-        self.assertKept("/none", attributes(st_size=11))
-        self.assertKept("/no directory", attributes(st_mode=stat.S_IFDIR | 0o755, st_nlink=2))
-
-    def test_contents_that_are_text(self):
-        self.assertKept("/text", attributes(contents=u"5 \u20ac", st_size=5))
-
-    def test_servers_that_nobody_knows(self):
-        self.assertKept("/elsewhere", attributes(contents="https://localhost:1", st_size=3))
-        urls = native(ARGS.servers).split(",")
-        self.assertKept("/two urls", attributes(contents=urls, st_size=3))
-        self.assertKept("/two urls in one", attributes(contents=" ".join(urls), st_size=3))
-
-    def test_whatever_else_is_in_it(self):
-        self.assertKept("/more", attributes(contents=b"x", attrs={"user.a": b"b"}, version=[1, 2],
-                                            st_uid=7, nested={"none": None, "big": 2 ** 40}))
-
-    def test_a_link_and_a_directory(self):
-        self.assertKept("/link", attributes(st_mode=stat.S_IFLNK | 0o777, contents=b"a/b"))
-        self.assertKept("/list", attributes(st_mode=stat.S_IFDIR | 0o755, contents=["/list/a"]))
-
-    def test_its_ttl(self):
-        for table in self.tables():
-            for ttl in (5000, 100, 20000):
-                table.ttl = ttl
-                table["/ttl"] = attributes(contents=b"x", st_size=1)
-                left = table.wire.proxy(table.url("/ttl")).get(table.wire.key("/ttl"))["ttl"]
-                self.assertTrue(ttl - 10 <= left <= ttl, left)
-
-
-class ChunkValues(unittest.TestCase):
-    """A chunk server is a SimpleHT: a value lives as long as its ttl says, path or not."""
-
-    def setUp(self):
-        make_files(ARGS)
-        self.urls = native(ARGS.servers).split(",")
-        self.chunk = xmlrpc_client.ServerProxy(self.urls[0])
-
-    def test_values_of_every_type_under_paths(self):
-        values = ["text", Binary(b"\x00\xff"), 7, True, 2.5, ["/", "/a"], [1, ["x"]],
-                  {"a": {"b": 1}}, "", [], xmlrpc_client.DateTime("20200102T03:04:05")]
-        for key in ("/typed", Binary(b"/typed")):
-            for value in values:
-                self.assertIs(self.chunk.put(key, value, 500), True)
-                back = self.chunk.get(key)
-                self.assertEqual(back["value"], value)
-                self.assertIs(type(back["value"]), type(value))
-                self.assertTrue(490 <= back["ttl"] <= 500, back)
-
-    def test_it_stays_while_others_work(self):
-        self.chunk.put("/mine", "as it was", 30000)
-        memory = make_memory(ARGS)
-        for number in range(10):
-            path = memory.name("/f%d" % number)
-            memory.create(path, 0o644)
-            memory.write(path, b"of others\n", 0, 0)
-            memory.unlink(path)
-        entry = self.chunk.get("/mine")
-        self.assertEqual(entry["value"], "as it was")
-        self.assertTrue(29900 <= entry["ttl"] <= 30000, entry)
-
-    def test_it_expires(self):
-        put_at = time.time()
-        self.chunk.put("/brief", "x", 2)
-        self.assertEqual(self.chunk.get("/brief")["value"], "x")
-        while self.chunk.get("/brief"):
-            self.assertLess(time.time(), put_at + 10, "it never expires")
-            time.sleep(0.05)
-        self.assertGreater(time.time(), put_at + 1.9, "it expired too early")
-
-    def test_ttl_0_deletes(self):
-        self.chunk.put("/deleted", "x", 100)
-        self.chunk.put("/deleted", "", 0)
-        self.assertEqual(self.chunk.get("/deleted"), {})
-
-
 class Arrays(Calls):
     """A list that was put as an array comes back as one."""
 
@@ -369,54 +182,6 @@ class Arrays(Calls):
         for value in ([], [1, "a", [2.5]], [[], [[]]], [{"a": []}]):
             chunk.put(self.files.wire.key("/value"), value, 100)
             self.assertEqual(chunk.get(self.files.wire.key("/value"))["value"], value)
-
-
-class SmallOnes(unittest.TestCase):
-    """Modes, times to live, keys and names that some program has."""
-
-    def setUp(self):
-        make_files(ARGS)
-        self.urls = [ARGS.master, native(ARGS.servers).split(",")[0]]
-        self.servers = [xmlrpc_client.ServerProxy(url) for url in self.urls]
-
-    def test_a_ttl_may_have_a_fraction(self):
-        places = [(server, key) for server in self.servers for key in ("fraction", "/fraction")]
-        put_at = time.time()
-        for server, key in places:
-            self.assertIs(server.put(key, "x", 1.5), True)
-            self.assertEqual(server.get(key), {"value": "x", "ttl": 1})
-        for server, key in places:
-            while server.get(key):
-                self.assertLess(time.time(), put_at + 10, "it never expires")
-                time.sleep(0.05)
-            self.assertGreater(time.time(), put_at + 1.4, "it expired too early")
-            server.put(key, "x", 100.0)
-            self.assertIn(server.get(key)["ttl"], range(90, 101))
-
-    def test_a_key_may_be_a_number(self):
-        for server in self.servers:
-            server.put(5, "five", 100)
-            server.put("5", "text", 100)
-            server.put(2.5, "two and a half", 100)
-            server.put(True, "true", 100)
-            self.assertEqual(server.get(5)["value"], "five")
-            self.assertEqual(server.get("5")["value"], "text")
-            self.assertEqual(server.get(2.5)["value"], "two and a half")
-            self.assertEqual(server.get(True)["value"], "true")
-            # As in a dict of Python.
-            self.assertEqual(server.get(5.0)["value"], "five")
-            self.assertEqual(server.get(1)["value"], "true")
-            self.assertEqual(server.get(False), {})
-            server.put(5.0, "", 0)
-            self.assertEqual(server.get(5), {})
-            self.assertEqual(server.get("5")["value"], "text")
-
-    def test_a_key_that_is_an_array_is_a_fault(self):
-        for server in self.servers:
-            for key in ([1], {"a": 1}):
-                with self.assertRaises(xmlrpc_client.Fault):
-                    server.put(key, "x", 100)
-            self.assertEqual(server.get("nothing"), {})
 
 
 class NativeMount(Calls):
@@ -507,17 +272,6 @@ class NamesOutsideAscii(Calls):
         self.memory.create(self.path("after it"), 0o644)
         self.memory.rename(self.path("after it"), self.path("after"))
         self.assertListed("after")
-
-
-def main():
-    global ARGS
-    parser = argparse.ArgumentParser(description="calls of the original programs",
-                                     parents=[program_options()])
-    parser.add_argument("tests", nargs="*", help="classes or tests; all, if there are none")
-    parser.add_argument("--original", action="store_true")
-    parser.add_argument("--native", metavar="DIR", help="a native mount of the same tree")
-    ARGS = parser.parse_args()
-    unittest.main(argv=sys.argv[:1] + ARGS.tests)
 
 
 if __name__ == "__main__":
