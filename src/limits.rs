@@ -387,4 +387,7 @@ const _: () = {
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
     assert!(BACKUP_EVERY_DEFAULT > 0);
+    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
+    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
+    assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

@@ -467,6 +467,10 @@ fn a_list_comes_back_in_the_form_in_which_it_was_put() {
     }
     binary.put_list("/", write(ListForm::Binaries, Dialect::Binary)).expect("put");
     assert_eq!(read(&binary, "/").form, ListForm::Binaries);
+    let empty = PathList { entries: Vec::new(), form: ListForm::Strings };
+    binary.put_list("/d", empty.write(Dialect::Binary).expect("it has a form")).expect("put");
+    fs::write(mount.path("d/f"), b"x").expect("it can be written");
+    assert_eq!(read(&binary, "/d").form, ListForm::Binaries, "an empty array says nothing");
     assert_eq!(read(&string, "/").form, ListForm::Strings);
 }
 

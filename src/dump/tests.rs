@@ -97,7 +97,7 @@ fn what_is_damaged_is_refused_before_any_of_it_is_used() {
     }
     for (bad, kind, why) in [
         ("(dS'k'\n(cxmlrpclib\nBinary\n.", ErrorKind::Corrupt, "plain data: xmlrpclib.Binary"),
-        ("(dS'k'\n(ixmlrpclib\nBinary\n", ErrorKind::Corrupt, "plain data: xmlrpclib.Binary"),
+        ("(dS'k'\n(ixmlrpclib\nBinary\n.", ErrorKind::Corrupt, "plain data: xmlrpclib.Binary"),
         ("", ErrorKind::Corrupt, "cut short"),
         ("htfs dump 2\n", ErrorKind::Corrupt, "not a whole dump"),
     ] {

@@ -14,8 +14,8 @@ pub enum Style {
     Ascii,
     /// Into a `<base64>`: any bytes. Bytes of contents take at most twice their size.
     Compact,
-    /// Into a file, of which text must come back as text: as [`Style::Compact`], but ASCII text is
-    /// `unicode` in Python 2.
+    /// Into a file: any bytes. Text comes back as text, so it is `unicode` in Python 2 although it be
+    /// ASCII.
     File,
 }
 
@@ -127,13 +127,18 @@ impl<S: Sink> Writer<S> {
 
     pub(super) fn date(&mut self, date: DateTime) {
         self.out.extend(b"cdatetime\ndatetime\n(");
-        self.bytes(&date::write(date));
+        self.encoded(&date::write(date), None);
         self.out.extend(b"tR");
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
+        self.encoded(bytes, self.counted_size(bytes));
+    }
+
+    /// Bytes as a call that encodes text: counted text of this size, or a line.
+    fn encoded(&mut self, bytes: &[u8], counted_size: Option<u32>) {
         self.out.extend(b"c_codecs\nencode\n(");
-        match self.counted_size(bytes) {
+        match counted_size {
             Some(size) => {
                 self.out.reserve(size as usize);
                 self.out.push(b'X');
@@ -152,15 +157,18 @@ impl<S: Sink> Writer<S> {
 
     /// Size of the bytes, read as Latin-1, as counted UTF-8; `None` where a line of escapes is the
     /// better form. Counted text has no escapes but two bytes for each above 127; a line is the
-    /// other way round.
+    /// other way round. It is also what protocol 0 has, so a file has it unless it is twice as long.
     fn counted_size(&self, bytes: &[u8]) -> Option<u32> {
-        if self.style == Style::Ascii {
-            return None;
-        }
         let high = bytes.iter().filter(|byte| !byte.is_ascii()).count();
         let escaped = bytes.iter().filter(|byte| needs_escape(**byte)).count();
-        let size = u32::try_from(bytes.len().checked_add(high)?).ok()?;
-        (high < escaped.saturating_mul(ESCAPE_SIZE - 1)).then_some(size)
+        let counted = bytes.len().checked_add(high)?;
+        let line = bytes.len().saturating_add(escaped.saturating_mul(ESCAPE_SIZE - 1));
+        let is_better = match self.style {
+            Style::Ascii => false,
+            Style::Compact => counted < line,
+            Style::File => counted < line / 2,
+        };
+        u32::try_from(counted).ok().filter(|_| is_better)
     }
 
     /// A line of Latin-1 with escapes, or of ASCII with escapes.

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let error = LogStatus::from_value(Value::Struct([].into())).unwrap_err();
-        assert_eq!(error.to_string(), "member role is missing");
+        assert_eq!(error.to_string(), "member operations is missing");
         assert!(Members::of(Value::Nil).is_err());
     }
 }

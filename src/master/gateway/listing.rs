@@ -189,9 +189,20 @@ impl Gateway {
 
     /// Remembers the form of lists, which changes hardly ever.
     fn learn_form(&self, ino: Ino, dialect: Dialect, list: &StagedList) -> Result<()> {
-        let sent = (list.form, list.dialect);
-        let known = |txn: &dyn ReadTxn| notes::own_list_form(txn, ino, dialect);
-        if self.files.store().read(known)? == Some(sent) {
+        let (own, expected) = self.files.store().read(|txn| {
+            let own = notes::own_list_form(txn, ino, dialect)?;
+            Ok((own, notes::list_form(txn, ino, dialect)?))
+        })?;
+        let form = match list.form {
+            // An empty array does not say what will be in it.
+            ListForm::Strings if list.paths.is_empty() => match (expected, dialect) {
+                (Some((ListForm::Binaries, _)), _) | (None, Dialect::Binary) => ListForm::Binaries,
+                _ => ListForm::Strings,
+            },
+            form => form,
+        };
+        let sent = (form, list.dialect);
+        if own == Some(sent) {
             return Ok(());
         }
         self.files.transact(Origin::NOBODY, |txn, _| {

@@ -140,6 +140,24 @@ fn what_entries_share_is_bounded() {
 }
 
 #[test]
+fn a_table_is_written_in_protocol_0_but_for_bytes_that_are_mostly_escapes() {
+    // Ten o'clock is a line feed, which a line must escape.
+    let expiry = date(2030, 1, 1).at(10, 0, 0, 0);
+    let own = [Value::Bytes("a\n\u{ff}".into()), Value::Text("b".into()), Value::str("c")];
+    let entries = own.map(|value| (Value::str("k"), value, expiry));
+    let written = dump(&entries).into_iter().map(char::from).collect::<String>();
+    let date = "cdatetime\ndatetime\n(c_codecs\nencode\n(V\u{7}\u{ee}\u{1}\u{1}\\u000a\
+                \\u0000\\u0000\\u0000\\u0000\\u0000\nVlatin1\ntRtR";
+    let bytes = "c_codecs\nencode\n(Va\\u000a\u{c3}\u{bf}\nVlatin1\ntR";
+    assert_eq!(
+        written,
+        format!("(dS'k'\n({bytes}{date}tsS'k'\n(Vb\n{date}tsS'k'\n(S'c'\n{date}ts.")
+    );
+    let zeros = dump(&[(Value::str("k"), Value::Bytes(vec![0; 10_000].into()), expiry)]);
+    assert!(zeros.len() < 10_200, "{}", zeros.len());
+}
+
+#[test]
 fn what_is_no_table_is_refused() {
     let date = "cdatetime\ndatetime\n(S'\\x07\\xee\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00'\ntR";
     for (bad, why) in [
