@@ -37,6 +37,8 @@ pub(super) struct Lists {
     directories: BTreeMap<Ino, Directory>,
     /// Names in all that is remembered.
     size: usize,
+    /// Deletions and puts so far: a millisecond may have several.
+    count: u64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,7 @@ struct Deleted {
     name: Name,
     by: Connection,
     at: Timestamp,
+    number: u64,
     /// Whether some client has been given it in a list since.
     is_shown: bool,
 }
@@ -59,6 +62,7 @@ struct Deleted {
 struct ListPut {
     by: Connection,
     at: Timestamp,
+    number: u64,
     /// Names from here on were made later.
     end: Cookie,
     /// Whether its client has done nothing since.
@@ -129,8 +133,9 @@ impl Lists {
         let ListedEntry { name, .. } = entry;
         let own = self.directories.entry(directory).or_default();
         own.deleted.retain(|deleted| deleted.name != *name);
-        let (name, by) = (name.clone(), by.clone());
-        own.deleted.push(Deleted { name, by, at: now, is_shown: false });
+        self.count += 1;
+        let (name, by, number) = (name.clone(), by.clone(), self.count);
+        own.deleted.push(Deleted { name, by, at: now, number, is_shown: false });
         self.size += 1;
         true
     }
@@ -169,14 +174,17 @@ impl Lists {
     ) {
         self.forget_old(now);
         let entry = self.directories.entry(directory).or_default();
-        let put = ListPut { by: by.clone(), at: now, end, is_latest: true, lists };
+        self.count += 1;
+        let (by, number) = (by.clone(), self.count);
+        let put = ListPut { by, at: now, number, end, is_latest: true, lists };
         self.size += put.size();
         if entry.puts.len() == limits::LIST_PUTS_KEPT_MAX {
             entry.puts.remove(0);
         }
         entry.puts.push(put);
         let Directory { deleted, puts } = entry;
-        deleted.retain(|deleted| !is_done_with(deleted, puts, by));
+        let Some(last) = puts.last() else { return };
+        deleted.retain(|deleted| !is_done_with(deleted, puts, last));
     }
 
     /// Forgets what is over. What is remembered is bounded in number, too.
@@ -195,14 +203,14 @@ impl Lists {
     }
 }
 
-/// Whether the last of these puts, by `by`, ends the stay of a name.
-fn is_done_with(deleted: &Deleted, puts: &[ListPut], by: &Connection) -> bool {
-    let Deleted { name, at, .. } = deleted;
-    if is_same(&deleted.by, by) {
+/// Whether the last of these puts ends the stay of a name.
+fn is_done_with(deleted: &Deleted, puts: &[ListPut], last: &ListPut) -> bool {
+    let Deleted { name, number, .. } = deleted;
+    if is_same(&deleted.by, &last.by) {
         // Its list may have been taken along with another client's.
-        return puts.iter().any(|put| put.at >= *at && put.lacks(name));
+        return puts.iter().any(|put| put.number > *number && put.lacks(name));
     }
-    deleted.is_shown && !is_open(&deleted.by) && puts.last().is_some_and(|put| put.lacks(name))
+    deleted.is_shown && !is_open(&deleted.by) && last.lacks(name)
 }
 
 fn is_open(connection: &Connection) -> bool {
