@@ -44,13 +44,12 @@ impl Prolog {
         }
         let (family, mark_size) = Family::of(bytes)?;
         let text = family.ascii_in(bytes.get(mark_size..).unwrap_or_default());
-        let declared = match Declaration::find(&text) {
+        let (name, end) = match Declaration::find(&text) {
             Declaration::Cut if may_go_on => return Ok(None),
             // If there is one all the same, the scanner finds it, and refuses it.
             Declaration::Cut | Declaration::None => (None, 0),
             Declaration::Whole { inside, end } => (encoding_in(inside)?, end),
         };
-        let (name, end) = declared;
         let size = mark_size + end * family.unit_size();
         Ok(Some(Self { charset: family.charset(name)?, size }))
     }
