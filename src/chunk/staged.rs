@@ -67,6 +67,9 @@ impl Contents {
         let mut lists = Vec::new();
         // The lock on the index ends here: reading takes it again.
         let staged = self.index().staged(key)?;
+        let Some(latest) = staged.first().map(|(_, stored)| token(stored)) else {
+            return Ok(lists);
+        };
         for (place, _) in staged {
             let Some((_, value)) = self.find(&place, clock::now())? else { continue };
             let list = PathList::read(&value);
@@ -77,7 +80,8 @@ impl Contents {
         }
         match lists.first() {
             Some(StagedList { form: ListForm::Other, .. }) => lists.truncate(1),
-            _ => drop(self.discard(key, 0)?),
+            // What another client has put meanwhile is for its own call.
+            _ => drop(self.discard(key, latest)?),
         }
         Ok(lists)
     }

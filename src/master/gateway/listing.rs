@@ -68,21 +68,19 @@ impl Gateway {
 
     /// Deleted names that stay in lists, without those that are there again.
     fn deleted_names(&self, directory: Ino) -> Result<Vec<Name>> {
-        let mut deleted = self.lists().show(directory, clock::uptime());
-        if !deleted.is_empty() {
-            self.files.store().read(|txn| {
-                let view = View::new(txn);
-                let mut absent = Vec::new();
-                for name in deleted.drain(..) {
-                    if view.find(directory, &name)?.is_none() {
-                        absent.push(name);
-                    }
-                }
-                deleted = absent;
-                Ok(())
-            })?;
+        let deleted = self.lists().show(directory, clock::uptime());
+        if deleted.is_empty() {
+            return Ok(deleted);
         }
-        Ok(deleted)
+        self.files.store().read(|txn| {
+            let mut absent = Vec::new();
+            for name in deleted {
+                if View::new(txn).listed(directory, &name)?.is_none() {
+                    absent.push(name);
+                }
+            }
+            Ok(absent)
+        })
     }
 
     /// A client is about to delete a path: its name stays in the lists until the client has put one
@@ -100,9 +98,9 @@ impl Gateway {
             let view = View::new(txn);
             match Place::of(view, path)? {
                 Place::Name { directory, name, ino: Some(_) } => {
-                    let Some(attr) = view.find(directory, &name)? else { return Ok(None) };
-                    let Some(cookie) = view.cookie(directory, &name)? else { return Ok(None) };
-                    Ok(Some((directory, ListedEntry { name, cookie, kind: attr.kind })))
+                    let listed = view.listed(directory, &name)?;
+                    let entry = |(cookie, kind)| (directory, ListedEntry { name, cookie, kind });
+                    Ok(listed.map(entry))
                 }
                 _ => Ok(None),
             }

@@ -1,7 +1,7 @@
 //! Directory entries: finding a name, and writing the two records that every name has.
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::types::{Attr, Change, Cookie, Credentials, Ino, Name};
+use crate::types::{Attr, Change, Cookie, Credentials, FileKind, Ino, Name};
 
 use super::records::{
     ENTRIES, Entry, Inode, Listed, ORDER, corrupt, encode, load, named_key, numbered_key,
@@ -20,12 +20,13 @@ impl View<'_> {
         Ok(self.named_inode(&entry)?.attr(entry.ino))
     }
 
-    /// The place of a name in the order of the directory, if it is there.
+    /// The place of a name in the order of the directory, and the kind of what it stands for, if it
+    /// is there.
     ///
     /// # Errors
     /// Only those of the store.
-    pub fn cookie(&self, directory: Ino, name: &Name) -> Result<Option<Cookie>> {
-        Ok(self.find_entry(directory, name)?.map(|entry| entry.cookie))
+    pub fn listed(&self, directory: Ino, name: &Name) -> Result<Option<(Cookie, FileKind)>> {
+        Ok(self.find_entry(directory, name)?.map(|entry| (entry.cookie, entry.kind)))
     }
 
     pub(super) fn find_entry(&self, directory: Ino, name: &Name) -> Result<Option<Entry>> {
