@@ -36,6 +36,7 @@ pub mod listen;
 pub mod master;
 pub mod pickle;
 pub mod proto;
+pub mod random;
 pub mod rpc;
 pub mod store;
 pub mod types;

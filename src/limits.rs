@@ -322,6 +322,10 @@ pub const REPORT_PAGE_MAX: usize = 1000;
 /// that a master was started with the wrong data.
 pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
 
+/// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
+/// two rounds of its reaper. A restart leaves out those that are left.
+pub const INODES_RESERVED: u64 = 65_536;
+
 /// Time between two rounds for sessions that ended and files that nobody has open any more.
 pub const REAP_PERIOD: Duration = Duration::from_secs(1);
 

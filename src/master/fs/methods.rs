@@ -37,7 +37,8 @@ impl FileSystem {
         self.quick(registry, Self::unlink);
         self.quick(registry, Self::rmdir);
         self.quick(registry, Self::rename);
-        self.quick(registry, Self::setattr);
+        let files = Arc::clone(self);
+        registry.add_quick(move |call, _| Arc::clone(&files).setattr(call));
         self.quick(registry, Self::setxattr);
         self.quick(registry, Self::removexattr);
         self.quick(registry, Self::open);

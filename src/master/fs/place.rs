@@ -56,8 +56,9 @@ impl FileSystem {
     /// Servers for a chunk that is about to be made.
     ///
     /// # Errors
-    /// `NoSpace` if all servers are full, `Unreachable` if none is alive.
+    /// `NoSpace` if all servers are full, or the master's disk, `Unreachable` if none is alive.
     pub(super) fn choose(&self) -> Result<Choice> {
+        self.check_life()?;
         let now = clock::uptime();
         let servers = lock(&self.servers);
         let has_room = |server: &ServerUrl| servers.has_room(server, now);

@@ -52,7 +52,7 @@ impl Namespace<'_> {
 
     /// Takes the next inode number for a new inode that is about to be stored.
     pub(super) fn new_ino(&mut self, inode: &mut Inode) -> Result<Ino> {
-        let ino = self.reserve_file()?.ino;
+        let ino = self.next_ino()?;
         self.count_inode(inode)?;
         Ok(ino)
     }

@@ -136,7 +136,7 @@ impl Namespace<'_> {
         if replicas.is_empty() {
             return Err(FsError::new(ErrorKind::NoSpace, "there is no chunk server with room"));
         }
-        let chunk = Chunk::new(contents.incarnation, replicas);
+        let chunk = Chunk::new(self.incarnation(contents.incarnation)?, replicas);
         self.save_chunk(ino, index, &chunk);
         Ok(chunk.layout(ino, index))
     }

@@ -27,6 +27,7 @@ mod cut;
 mod entry;
 mod inode;
 mod layout;
+mod numbers;
 mod orphan;
 mod permission;
 mod readdir;
@@ -47,6 +48,7 @@ use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name,
 
 pub use create::CreateOpen;
 pub use layout::{ChunkUse, LayoutPage};
+pub use numbers::Life;
 pub use orphan::Reaped;
 pub use readdir::PageRequest;
 pub use records::TABLES;
@@ -81,6 +83,9 @@ pub struct Effects {
     pub freed: Vec<Ino>,
     /// By how many bytes the chunks on each server grew.
     pub grown: BTreeMap<ServerUrl, i64>,
+    /// Whether chunks have cuts to be made now. Servers make them for good, so nobody may be told
+    /// of them before this change is on the disk.
+    pub has_cuts: bool,
 }
 
 /// How much there is in the file system. What room there is only the chunk servers know.
@@ -161,7 +166,7 @@ impl<'t> Namespace<'t> {
         if self.view().is_formatted()? {
             return Err(FsError::new(ErrorKind::Exists, "the store has a file system in it"));
         }
-        let superblock = Superblock { next_ino: Ino::ROOT, generation, inodes: 0, bytes: 0 };
+        let superblock = Superblock { generation, ..Superblock::new(Ino::ROOT) };
         save_superblock(self.txn, &superblock);
         let directory = Directory::new(Ino::ROOT);
         let owner = Credentials { uid: root.uid, gid: root.gid, ..Credentials::ROOT };
@@ -178,6 +183,12 @@ impl<'t> Namespace<'t> {
             Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
         });
         changes.collect()
+    }
+
+    /// Whether the changes so far include cuts of chunks.
+    #[must_use]
+    pub fn has_cuts(&self) -> bool {
+        self.effects.has_cuts
     }
 
     fn changed(&mut self, change: Change) {
