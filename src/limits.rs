@@ -318,9 +318,29 @@ pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
 /// Chunks that one `cluster.report` can name.
 pub const REPORT_PAGE_MAX: usize = 1000;
 
-/// A chunk that a server holds and no file refers to is deleted after this long: time to notice
-/// that a master was started with the wrong data.
+/// A chunk that a server holds and no file refers to is set aside after this long, counted while the
+/// server is up.
 pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
+
+/// And removed after this long: time to notice that a master was started with older data.
+pub const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// So many chunks that no file refers to can be what crashes of clients and servers left. Of more,
+/// none is touched if they are also more than one in [`STRAYS_SHARE`] chunks of the server.
+pub const STRAYS_MANY: u64 = 100;
+
+/// See [`STRAYS_MANY`].
+pub const STRAYS_SHARE: u64 = 100;
+
+/// Chunks without a file that a server keeps an eye on, in its memory; it comes to others when these
+/// are gone.
+pub const STRAYS_KNOWN_MAX: usize = 100_000;
+
+/// Least time between two questions of a client, or chunk server, for where chunk servers are.
+pub const ADDRESSES_AGE_MIN: Duration = Duration::from_millis(500);
+
+/// Time between two notes of how long a chunk server has been up.
+pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);
 
 /// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
 /// two rounds of its reaper. A restart leaves out those that are left.

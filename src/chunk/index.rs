@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::native;
 use crate::chunk::values::ValueFile;
+use crate::chunk::{identity, native};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
@@ -76,7 +76,8 @@ impl Index {
     /// # Errors
     /// `Corrupt` if it is damaged, and what the disk says.
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
-        let tables = [table::TABLES.as_slice(), &logged::OWN_TABLES, &native::TABLES].concat();
+        let own = [&logged::OWN_TABLES[..], &native::TABLES, &identity::TABLES].concat();
+        let tables = [table::TABLES.as_slice(), &own].concat();
         let store = Arc::new(Store::open(&dir.store(), &tables)?);
         Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
     }

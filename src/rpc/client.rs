@@ -101,7 +101,8 @@ impl RpcClient {
         Self { senders, timeout }
     }
 
-    /// Calls a method of the server at `url` (`https://host:port`).
+    /// Calls a method of the server at `url` (`https://host:port`, perhaps with `#` and the identity
+    /// of the server that is meant behind it: another one there refuses the call).
     ///
     /// # Errors
     /// [`CallError`]; after `Unreachable` and `Unsendable` the call was certainly not carried
@@ -116,10 +117,10 @@ impl RpcClient {
         shards::at_home().await;
         let attempts = self.attempts::<M>(url, &message);
         let value = tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
-            Err(CallError::TimedOut { server: url.to_owned(), timeout: self.timeout })
+            Err(CallError::TimedOut { server: attempt::shown(url), timeout: self.timeout })
         })?;
         M::Answer::from_value(value).map_err(|error| CallError::Protocol {
-            server: url.to_owned(),
+            server: attempt::shown(url),
             reason: error.to_string(),
         })
     }

@@ -8,35 +8,52 @@ use tokio::task::JoinSet;
 
 use super::data::{ChunkChange, ChunkIo};
 use super::meta::Meta;
+use crate::addresses::Addresses;
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::chunk::{
     Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero,
 };
-use crate::rpc::Method;
-use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
+use crate::proto::cluster::{ListMembers, Member};
+use crate::rpc::{CallError, Method};
+use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerId, Whence};
 
 /// A cluster by the URL of its master.
 #[derive(Clone)]
 pub struct Remote<C> {
     calls: C,
     master: Arc<str>,
+    addresses: Arc<Addresses>,
 }
 
 impl<C: Calls> Remote<C> {
     /// The cluster of the master at this URL.
     pub fn new(calls: C, master: &str) -> Self {
-        Self { calls, master: master.into() }
+        Self { calls, master: master.into(), addresses: Arc::default() }
     }
 
-    async fn ask_server<M: Method>(&self, server: &ServerUrl, call: M) -> Result<M::Answer> {
-        self.calls.call(server.as_str(), call).await.map_err(FsError::from)
+    /// Asks a chunk server, wherever it is now.
+    async fn ask_server<M: Method + Clone>(&self, server: &ServerId, call: M) -> Result<M::Answer> {
+        let located = self.addresses.of(server, || self.members()).await?;
+        match self.calls.call(&located.address, call.clone()).await {
+            Err(error @ CallError::Unreachable { .. }) => {
+                match self.addresses.instead_of(server, &located, || self.members()).await {
+                    Ok(Some(moved)) => Ok(self.calls.call(&moved.address, call).await?),
+                    Ok(None) | Err(_) => Err(error.into()),
+                }
+            }
+            outcome => outcome.map_err(FsError::from),
+        }
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
+        self.calls.call(&self.master, ListMembers {}).await.map_err(FsError::from)
     }
 
     /// Asks the replicas one after the other until one answers.
     async fn ask_any<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send + Sync,
     {
         let mut failure = no_replica(chunk);
@@ -57,7 +74,7 @@ impl<C: Calls> Remote<C> {
     /// Has every replica do the same, at the same time. The last answer stands for all.
     async fn ask_all<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send,
     {
         if let [server] = &chunk.replicas[..] {
@@ -174,7 +191,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
         copied.map(Some).map_err(|error| lost_if_missing(source, error))
     }
 
-    async fn sync(&self, server: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
+    async fn sync(&self, server: &ServerId, chunks: Vec<ChunkKey>) -> Result<()> {
         self.ask_server(server, SyncChunks { chunks: Some(chunks) }).await.map(|_| ())
     }
 }

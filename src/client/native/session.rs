@@ -1,5 +1,6 @@
 //! The mount's session at the master: what it holds open, and the stream of what others changed.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,17 @@ use super::held_locks::{HeldLocks, locks_lost};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
+use crate::proto::chunk::Optional;
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Attach, Detach, Events, Renew, WaitEvents};
 use crate::rpc::Method;
-use crate::types::Change;
+use crate::types::{Change, ClusterId};
 
 /// What is known of the session.
 pub(super) struct SessionState {
     client: Bytes,
+    /// The cluster that the mount shows, for ever.
+    cluster: OnceLock<ClusterId>,
     id: AtomicU64,
     lease_ms: AtomicU64,
     pub(super) position: Position,
@@ -39,6 +43,7 @@ impl SessionState {
     pub(super) fn new(client: &str) -> Self {
         Self {
             client: Bytes::copy_from_slice(client.as_bytes()),
+            cluster: OnceLock::new(),
             id: AtomicU64::new(0),
             lease_ms: AtomicU64::new(0),
             position: Position::default(),
@@ -71,9 +76,11 @@ impl SessionState {
 
 impl<C: Cluster> NativeFs<C> {
     pub(super) async fn attach_session(&self) -> Result<()> {
-        let call = Attach { client: self.session.client.clone() };
+        let known = self.session.cluster.get().copied();
+        let call = Attach { client: self.session.client.clone(), cluster: Optional(known) };
         let sent_ms = self.session.now_ms();
         let Packed(session) = self.cluster.ask(call).await?;
+        self.session.cluster.get_or_init(|| session.cluster);
         self.session.renewed_ms.store(sent_ms, Ordering::Release);
         self.session.position.begin(session.last_event);
         self.session.lease_ms.store(session.lease_ms, Ordering::Release);
@@ -268,6 +275,9 @@ impl<C: Cluster> NativeFs<C> {
                     tracing::warn!("the new session was not renewed: {error}");
                 }
                 self.detach_session(lost).await;
+            }
+            Err(error) if error.kind() == ErrorKind::WrongCluster => {
+                tracing::warn!("no new session: {error}");
             }
             Err(error) => tracing::debug!("no new session: {error}"),
         }

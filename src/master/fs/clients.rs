@@ -38,6 +38,8 @@ pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Ses
 
 impl FileSystem {
     pub(super) fn attach(&self, call: Attach) -> Result<Packed<Session>> {
+        self.master.members().check_cluster(call.cluster.0, "mount")?;
+        let cluster = self.master.members().cluster();
         let client = String::from_utf8_lossy(&call.client);
         let client: String = client.chars().flat_map(char::escape_default).collect();
         let client = &client[..client.len().min(limits::CLIENT_NAME_SIZE_MAX)];
@@ -56,7 +58,7 @@ impl FileSystem {
         }
         tracing::info!(client, "a client attached");
         let lease_ms = lock(&self.sessions).lease_ms();
-        Ok(Packed(Session { id, lease_ms, last_event }))
+        Ok(Packed(Session { id, lease_ms, last_event, cluster }))
     }
 
     pub(super) fn renew(&self, call: Renew) -> Result<Done> {

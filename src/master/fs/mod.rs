@@ -43,7 +43,7 @@ use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
 use crate::store::{ReadTxn, Store, Table, Txn};
-use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
+use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
 pub use reaper::reap_periodically;
 
@@ -78,7 +78,7 @@ pub struct FileSystem {
 }
 
 /// What native contents take up on servers now.
-type Sizes = Vec<(ServerUrl, u64)>;
+type Sizes = Vec<(ServerId, u64)>;
 
 /// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
@@ -198,6 +198,7 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
     ) -> Result<T> {
+        let names = self.master.members().names();
         let (value, effects, sizes) = self.store.write(|txn| {
             lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
@@ -209,8 +210,8 @@ impl FileSystem {
             for directory in emptied(txn, &effects)? {
                 notes::relist(txn, directory)?;
             }
-            chunks::discard(txn, &effects.dropped);
-            let sizes = chunks::count(txn, &effects.grown)?;
+            chunks::discard(txn, &effects.dropped, |name| names.id(name));
+            let sizes = chunks::count(txn, &effects.grown, |name| names.id(name))?;
             Ok((value, effects, sizes))
         })?;
         self.publish(effects, sizes, origin);

@@ -13,13 +13,13 @@ use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
 use crate::store::DataDir;
-use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
+use crate::types::{Key, ServerId, StoredValue, Ttl, ValueKind};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const DAY_S: i64 = 86_400;
 
-fn url(n: u16) -> ServerUrl {
-    ServerUrl::new(format!("https://localhost:{}", 9001 + n)).unwrap()
+fn url(n: u16) -> ServerId {
+    format!("https://localhost:{}", 9001 + n).parse().unwrap()
 }
 
 fn key(name: &str) -> Key {
@@ -40,12 +40,12 @@ fn open(path: &Path) -> (State, DataDir) {
     (State::open(&dir, 5).unwrap(), dir)
 }
 
-fn size_of(state: &State, server: &ServerUrl) -> u64 {
+fn size_of(state: &State, server: &ServerId) -> u64 {
     state.sizes().unwrap().iter().find(|(url, _)| url == server).unwrap().1
 }
 
 /// What a client does to write a file.
-fn write_file(state: &mut State, name: &str, server: &ServerUrl, size: u64, ttl_s: i64) {
+fn write_file(state: &mut State, name: &str, server: &ServerId, size: u64, ttl_s: i64) {
     state.change_size(&key(name), server, size, &Weak::new(), NOW).unwrap();
     state.put(&key(name), dict(size), Ttl::from_s(ttl_s), NOW).unwrap();
 }
@@ -130,8 +130,8 @@ fn sizes_and_entries_survive_a_restart() {
 }
 
 /// A dict as a client stores it, of a file with its contents on a server.
-fn placed(size: u64, server: &ServerUrl) -> StoredValue {
-    let attributes = Attributes { size, contents: Some(server.clone()), ..Attributes::default() };
+fn placed(size: u64, server: &ServerId) -> StoredValue {
+    let attributes = Attributes { size, contents: server.as_url(), ..Attributes::default() };
     StoredValue { bytes: attributes.write(Style::Compact), ..dict(size) }
 }
 
