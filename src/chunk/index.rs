@@ -78,7 +78,9 @@ impl Index {
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
         let tables = [table::TABLES.as_slice(), &logged::OWN_TABLES, &native::TABLES].concat();
         let store = Arc::new(Store::open(&dir.store(), &tables)?);
-        Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
+        let mut logged = Logged::open(store, &table::TABLES, backup_every)?;
+        logged.write(|txn| Entries::remove_impossible(txn).map(drop))?;
+        Ok(Self { logged })
     }
 
     /// The store below.
@@ -107,6 +109,16 @@ impl Index {
     /// What the store says; nothing has changed then.
     pub fn put(&mut self, key: &Key, stored: &Stored) -> Result<Option<Stored>> {
         self.logged.write(|txn| Entries::put(txn, key, stored))
+    }
+
+    /// What earlier programs did of a `put` under the empty key.
+    #[cfg(test)]
+    pub(super) fn put_under_the_empty_key(&mut self, stored: &Stored) {
+        let put = self.logged.write_unchecked(|txn| {
+            let empty = &Key::empty();
+            Entries::put(txn, empty, stored).map(drop)
+        });
+        put.expect("a log takes everything");
     }
 
     /// As [`Index::put`], or [`Index::remove`] with `None`, for what a classic client stages: what was

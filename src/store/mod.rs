@@ -5,7 +5,8 @@
 //! puts the homework's log and backup above the disk; [`table`] is the hash table with expiry,
 //! over any of them. [`dir`] is a server's data directory, `format` its marker, [`file`] what is
 //! written there beside the store, [`print`] the lines of `print_content`, [`operation`] what is
-//! shown of a log; [`background`] is the work beside the calls.
+//! shown of a log; [`background`] is the work beside the calls, [`panic`] the end of a process in
+//! whose store something panicked.
 
 pub mod background;
 mod changes;
@@ -16,6 +17,7 @@ mod format;
 pub mod logged;
 pub mod memory;
 pub mod operation;
+pub mod panic;
 pub mod print;
 pub mod table;
 pub mod txn;
