@@ -41,6 +41,7 @@ where
 {
     // Whatever a program of ours writes is for nobody else: fjall's files, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    crate::store::panic::end_on_panic_of_workers();
     let result = start_log(&log.level).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {

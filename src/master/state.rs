@@ -70,7 +70,11 @@ impl State {
         let others = super::fs::tables();
         let all = [tables.as_slice(), &logged::OWN_TABLES, &members::TABLES, &others].concat();
         let store = Store::open(&dir.store(), &all)?;
-        let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
+        let mut logged = Logged::open(Arc::new(store), &tables, backup_every)?;
+        logged.write(|txn| {
+            Entries::remove_impossible(txn)?;
+            accounts::give_back_impossible(txn)
+        })?;
         let mut state = Self {
             logged,
             placement: Placement::default(),

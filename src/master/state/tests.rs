@@ -51,6 +51,35 @@ fn write_file(state: &mut State, name: &str, server: &ServerId, size: u64, ttl_s
 }
 
 #[test]
+fn an_empty_key_that_an_earlier_program_took_goes_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut state, lock) = open(dir.path());
+    state.register(&url(0), 0).unwrap();
+    state.put(&key("before"), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    let empty = Key::empty();
+    let stored = super::Stored { value: text("x"), expires: Timestamp(NOW.0 + 1000) };
+    state
+        .logged
+        .write_unchecked(|txn| {
+            super::accounts::change(txn, &empty, &url(0), (0, 700), NOW)?;
+            super::Entries::put(txn, &empty, &stored).map(drop)
+        })
+        .unwrap();
+    drop((state, lock));
+
+    let (mut state, lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (1, 0));
+    for n in 0..20 {
+        state.put(&key(&format!("k{n}")), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    }
+    // After its time, and that of its growth.
+    while state.sweep(Timestamp(NOW.0 + 400_000)).unwrap() {}
+    drop((state, lock));
+    let (state, _lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (21, 0));
+}
+
+#[test]
 fn values_live_as_long_as_they_should() {
     let dir = tempfile::tempdir().unwrap();
     let (mut state, _dir) = open(dir.path());
