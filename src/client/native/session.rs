@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::doubt::{Position, Question};
 use super::fs::NativeFs;
-use super::held_locks::{HeldLocks, locks_lost};
+use super::held_locks::locks_lost;
+use super::lock_owners::LockOwners;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
@@ -29,8 +30,8 @@ pub(super) struct SessionState {
     pub(super) position: Position,
     /// Counts opened files: a renewal that was under way meanwhile did not name them.
     opened: AtomicU64,
-    /// The locks that the session may have.
-    pub(super) held: HeldLocks,
+    /// Who may have locks.
+    pub(super) locks: LockOwners,
     origin: Instant,
     /// When the last attachment or renewal that succeeded was sent, in milliseconds after `origin`:
     /// the master counts the lease from a later moment.
@@ -48,7 +49,7 @@ impl SessionState {
             lease_ms: AtomicU64::new(0),
             position: Position::default(),
             opened: AtomicU64::new(0),
-            held: HeldLocks::default(),
+            locks: LockOwners::default(),
             origin: Instant::now(),
             renewed_ms: AtomicU64::new(0),
             replacing: tokio::sync::Mutex::default(),
@@ -231,16 +232,19 @@ impl<C: Cluster> NativeFs<C> {
             tokio::time::sleep((lease / 4).clamp(limits::EVENTS_WAIT / 10, limits::SYNC_PERIOD))
                 .await;
             let session = self.session.id();
-            if self.session.is_lease_over() && !self.session.held.is_empty() {
+            if self.session.is_lease_over() && !self.session.locks.is_empty() {
                 // The master may still know the session, or again. Whether the locks were somebody
                 // else's in between is not known, and those that are not need to be freed.
                 self.reattach(session).await;
                 continue;
             }
-            if let Err(error) = self.renew().await {
-                tracing::debug!("the session was not renewed: {error}");
-                if is_unknown_session(&error) {
-                    self.reattach(session).await;
+            match self.renew().await {
+                Ok(()) => self.free_late_locks().await,
+                Err(error) => {
+                    tracing::debug!("the session was not renewed: {error}");
+                    if is_unknown_session(&error) {
+                        self.reattach(session).await;
+                    }
                 }
             }
         }
