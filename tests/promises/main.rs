@@ -11,6 +11,7 @@ mod bounds;
 mod durability;
 mod errors;
 mod names;
+mod rights;
 
 use std::io;
 use std::path::Path;
