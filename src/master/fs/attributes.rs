@@ -11,6 +11,7 @@ use crate::proto::fs::{
     SetXattr,
 };
 use crate::proto::values::Done;
+use crate::store::Purpose;
 use crate::types::{Access, Attr, DirPage};
 
 impl FileSystem {
@@ -21,7 +22,10 @@ impl FileSystem {
     pub(super) fn setattr(&self, call: SetAttributes) -> Result<Packed<Attr>> {
         let SetAttributes { ino, change: Packed(change), who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::One(ino) };
-        self.change(origin, |ns| ns.setattr(&who, ino, &change)).map(Packed)
+        // Who empties a file wants its room back.
+        let is_emptied = change.size == Some(0);
+        let purpose = if is_emptied { Purpose::Deletion } else { Purpose::Change };
+        self.change_for(purpose, origin, |ns| ns.setattr(&who, ino, &change)).map(Packed)
     }
 
     pub(super) fn access(&self, call: CheckAccess) -> Result<Done> {

@@ -11,6 +11,7 @@ use crate::proto::Packed;
 use crate::proto::cluster::{Heartbeat, Report};
 use crate::proto::fs::{StatFileSystem, StatFs};
 use crate::proto::values::Done;
+use crate::store::Purpose;
 use crate::types::{ChunkKey, ServerUrl};
 
 impl FileSystem {
@@ -40,7 +41,7 @@ impl FileSystem {
         let health = Health { total, free, held };
         let is_news = lock(&self.servers).heard(&server, health, clock::uptime())?;
         if is_news || !deleted.is_empty() {
-            self.store.write(|txn| {
+            self.store.write_for(Purpose::Deletion, |txn| {
                 Servers::keep(txn, &server, &health);
                 chunks::deleted(txn, &server, &deleted);
                 Ok(())
