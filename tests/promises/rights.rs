@@ -9,7 +9,7 @@ use rustix::fs::XattrFlags;
 
 use crate::common::mount::Mount;
 use crate::common::run;
-use crate::{cluster, mounts};
+use crate::{cluster, mounts, script};
 
 /// What changes a file, in a shell of another user; the next command there looks at its mode, which
 /// the kernel must not have from before.
@@ -78,4 +78,27 @@ fn a_change_takes_the_capabilities_of_a_program_whoever_makes_it() {
     // Without a change nobody else may take them.
     as_nobody(mount.root(), "! setfattr --remove=security.capability file 2> /dev/null");
     assert_eq!(rustix::fs::getxattr(&path, NAME, &mut [0_u8; 20][..]), Ok(20));
+}
+
+/// What nobody gets of a program that is root's and set-id, and of a device that is everybody's.
+fn rights_of(mount: &Mount) -> String {
+    as_nobody(mount.root(), "./id -u; { : > null; } 2> /dev/null && echo opened || echo refused")
+}
+
+#[test]
+fn set_id_bits_and_devices_count_only_where_root_says_so() {
+    let cluster = cluster();
+    let [plain] = mounts(&cluster);
+    run(Command::new("cp").arg("/usr/bin/id").arg(plain.path("id")));
+    fs::set_permissions(plain.path("id"), fs::Permissions::from_mode(0o4755)).unwrap();
+    script(plain.root(), "mknod --mode=666 null c 1 3");
+    let of_each = [
+        (&[][..], "65534\nrefused\n"),
+        (&["--suid"], "0\nrefused\n"),
+        (&["--dev"], "65534\nopened\n"),
+        (&["--suid", "--dev"], "0\nopened\n"),
+    ];
+    for (options, rights) in of_each {
+        assert_eq!(rights_of(&Mount::ours(&cluster, options)), rights, "{options:?}");
+    }
 }
