@@ -83,6 +83,15 @@ struct Args {
     #[arg(long)]
     allow_other: bool,
 
+    /// Let programs run with the rights that set-id bits and capabilities in the file system give
+    /// them: whoever can write to the cluster can become root here then. Only root can ask for it
+    #[arg(long)]
+    suid: bool,
+
+    /// Let device files in the file system be opened; with the same danger
+    #[arg(long)]
+    dev: bool,
+
     #[command(flatten)]
     log: LogArgs,
 }
@@ -133,6 +142,8 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
+            trusts_set_id: self.suid,
+            trusts_devices: self.dev,
             is_classic: self.is_classic(),
             ..config
         }

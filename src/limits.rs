@@ -202,6 +202,10 @@ pub const DISK_RESERVE: u64 = 32 << 20;
 /// end of the disk in the middle of a write.
 pub const DISK_RESERVE_LAST: u64 = 8 << 20;
 
+/// Room on the disk that is held for deletions alone, in bytes, also against other programs: tens of
+/// thousands of them, and what the store writes out meanwhile.
+pub const DELETION_RESERVE: u64 = 16 << 20;
+
 /// Updates in the log before the backup is renewed although there are fewer than
 /// `--backup-every`, in bytes: they are held in memory, too.
 pub const LOG_SIZE_MAX: usize = 64 << 20;
@@ -398,6 +402,7 @@ const _: () = {
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
     assert!(CHUNK_LIST_MAX <= LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
+    assert!(DISK_RESERVE_LAST < DELETION_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);

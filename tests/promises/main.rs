@@ -12,6 +12,7 @@ mod durability;
 mod errors;
 mod locks;
 mod names;
+mod rights;
 
 use std::io;
 use std::path::Path;

@@ -15,6 +15,9 @@ use crate::proto::fs::{
 };
 use crate::types::{Access, Attr, Credentials, FileKind, Ino, SetAttr, XattrMode};
 
+/// Rights that a program file gives to its process.
+pub(super) const CAPABILITIES: &[u8] = b"security.capability";
+
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of an inode. What was written here and not yet sent is sent first, so that
     /// size, times and space are those that stay.
@@ -196,6 +199,10 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn removexattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<()> {
+        // Every write takes this one away, whoever writes. The kernel does it beforehand and in the
+        // writer's name, and asks CAP_SETFCAP of programs that do it by themselves.
+        let is_by_write = &name[..] == CAPABILITIES;
+        let who = if is_by_write { &Credentials::ROOT } else { who };
         let call =
             |session| RemoveXattr { ino, name: name.clone(), who: Packed(who.clone()), session };
         let removed = self.ask_in_session(call).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::attributes::CAPABILITIES;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
@@ -130,7 +131,7 @@ impl<C: Cluster> NativeFs<C> {
         if opened.is_new {
             // The kernel asks before the first write whether it has to take this away. Its
             // attributes tell that as well, but may be dropped with those of another inode.
-            let capabilities = Bytes::from_static(b"security.capability");
+            let capabilities = Bytes::from_static(CAPABILITIES);
             let xattrs = self.cache.xattr_fence(opened.attr.ino);
             self.cache.put_absent_xattr(opened.attr.ino, capabilities, xattrs);
         }
