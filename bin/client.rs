@@ -1,6 +1,5 @@
 //! The `client` program: arguments in, [`htfs::client`] out.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,8 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Mounts an htfs as an ordinary directory
 ///
-/// It runs until SIGINT or SIGTERM, or until the directory is unmounted with `fusermount3 -u`; it
-/// prints `mounted on <DIR>` when programs can use it.
+/// It runs until SIGINT, SIGTERM or SIGHUP, or until the directory is unmounted with `umount` or
+/// `fusermount3 -u`; it prints `mounted on <DIR>` when programs can use it.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -167,7 +166,7 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
         return Ok(());
     };
     let mut running: Running = started?;
-    announce(&format!("mounted on {}", running.mountpoint().display()));
+    cli::say(&format!("mounted on {}", running.mountpoint().display()));
     match shutdown.run_until_cancelled(running.ended()).await {
         Some(ended) => ended,
         None => running.stop().await,
@@ -175,17 +174,11 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
 }
 
 fn tell(dir: &Path, master: &str, ca: &Path) {
-    announce(&format!(
+    cli::say(&format!(
         "keys and data are in {}\nthe master is {master}; other clients on this machine find it \
          with --master {master} --ca {}\nCtrl-C stops it; the same command starts it again, with \
          the same files",
         dir.display(),
         ca.display()
     ));
-}
-
-/// Nobody may be listening to standard output.
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }
