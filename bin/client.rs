@@ -167,10 +167,10 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
     };
     let mut running: Running = started?;
     cli::say(&format!("mounted on {}", running.mountpoint().display()));
-    match shutdown.run_until_cancelled(running.ended()).await {
-        Some(ended) => ended,
-        None => running.stop().await,
-    }
+    let ended = shutdown.run_until_cancelled(running.ended()).await.unwrap_or(Ok(()));
+    // Whoever has unmounted it: the master is told, so that nobody waits for this session.
+    let stopped = running.stop().await;
+    ended.and(stopped)
 }
 
 fn tell(dir: &Path, master: &str, ca: &Path) {

@@ -120,7 +120,8 @@ impl Running {
         self.mounted.ended().await
     }
 
-    /// Stores what is only here, as far as the servers are quick about it, and unmounts.
+    /// Stores what is only here, as far as the servers are quick about it, unmounts if nobody else
+    /// has, and ends the session at the master.
     ///
     /// # Errors
     /// `Io` if something could not be stored; the mount is gone all the same.
@@ -130,6 +131,7 @@ impl Running {
         let unmounted = self.mounted.unmount().await;
         self.files.detach().await;
         unmounted?;
+        tracing::info!("unmounted");
         stored.unwrap_or_else(|_| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))

@@ -7,4 +7,5 @@ mod common;
 
 mod output;
 mod program;
+mod sessions;
 mod signals;
