@@ -59,10 +59,19 @@ struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ttl: Option<u64>,
 
-    /// Give up a call to a server after this many seconds: a program gets an error then
+    /// How long a system call waits for servers that are away or slow, in seconds: the program gets an
+    /// error then
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+
+    /// Wait for servers for ever, as with NFS: programs can be killed meanwhile
+    #[arg(long, conflicts_with = "soft")]
+    hard: bool,
+
+    /// Give up after --timeout; this is the default
+    #[arg(long)]
+    soft: bool,
 
     /// Wait at the start up to this many seconds for a master and a chunk server
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -120,6 +129,7 @@ impl Args {
         Config {
             ttl_s: self.ttl,
             timeout: Duration::from_secs(self.timeout),
+            is_hard: self.hard,
             patience: Duration::from_secs(self.wait),
             dialect: match self.dialect {
                 DialectArg::Auto => None,

@@ -42,8 +42,10 @@ pub struct Config {
     pub ca: PathBuf,
     /// Seconds that files live; for ever if `None`.
     pub ttl_s: Option<u64>,
-    /// Deadline of one call.
+    /// Deadline of one system call.
     pub timeout: Duration,
+    /// System calls wait for servers as long as it takes, or until their programs are killed.
+    pub is_hard: bool,
     /// How long to wait for a master and a chunk server.
     pub patience: Duration,
     /// The type in which new files are stored; as others do if `None`.
@@ -66,6 +68,7 @@ impl Config {
             ca,
             ttl_s: None,
             timeout: limits::CALL_TIMEOUT,
+            is_hard: false,
             patience: limits::CALL_TIMEOUT,
             dialect: None,
             layout: None,
@@ -151,6 +154,7 @@ pub async fn start(config: Config) -> Result<Running> {
     // What is wrong here is better known before minutes are spent on waiting.
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
+    let client = if config.is_hard { client.hard() } else { client };
     let is_classic =
         config.is_classic || !wait_for_master(&config, &client, master.as_str()).await?;
     if is_classic && !config.is_classic {
@@ -185,7 +189,7 @@ async fn start_native(config: &Config, client: RpcClient, master: &ServerUrl) ->
 async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mounted> {
     let options = fuse::Options {
         source: master.as_str().to_owned(),
-        timeout: config.timeout,
+        timeout: (!config.is_hard).then_some(config.timeout),
         allows_other: config.allows_other,
     };
     Mounted::new(vfs, &config.mountpoint, options).await

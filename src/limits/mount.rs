@@ -81,6 +81,12 @@ pub const STALE_ATTEMPTS_MAX: u32 = 8;
 /// the process that waits got a signal.
 pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 
+/// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
+pub const LATE_INODES_MAX: usize = 1024;
+
+/// Threads that it remembers for each of them.
+pub const LATE_THREADS_MAX: usize = 64;
+
 /// Entries that a mount asks for in one page of a directory.
 pub const LISTING_PAGE: u32 = 2048;
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deadlines;
 mod output;
 mod program;
 mod sessions;

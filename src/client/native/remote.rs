@@ -14,6 +14,7 @@ use crate::proto::chunk::{
     Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero,
 };
 use crate::rpc::Method;
+use crate::rpc::patience::{Patience, inherited};
 use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
 
 /// A cluster by the URL of its master.
@@ -33,8 +34,26 @@ impl<C: Calls> Remote<C> {
         self.calls.call(server.as_str(), call).await.map_err(FsError::from)
     }
 
-    /// Asks the replicas one after the other until one answers.
+    /// Asks the replicas one after the other until one answers. If none can be reached, it waits for
+    /// the first one, as long as whoever asks has time.
     async fn ask_any<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
+    where
+        M: Method,
+        F: Fn() -> M + Send + Sync,
+    {
+        if let [server] = &chunk.replicas[..] {
+            return self.ask_server(server, call()).await;
+        }
+        let patience = Patience::current().with_alternatives();
+        match (patience.scope(self.ask_each(chunk, &call)).await, chunk.replicas.first()) {
+            (Err(error), Some(server)) if error.kind() == ErrorKind::Unreachable => {
+                self.ask_server(server, call()).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn ask_each<M, F>(&self, chunk: &ChunkLayout, call: &F) -> Result<M::Answer>
     where
         M: Method,
         F: Fn() -> M + Send + Sync,
@@ -66,7 +85,7 @@ impl<C: Calls> Remote<C> {
         let mut asked = JoinSet::new();
         for server in chunk.replicas.clone() {
             let (remote, call) = (self.clone(), call());
-            asked.spawn(async move { remote.ask_server(&server, call).await });
+            asked.spawn(inherited(async move { remote.ask_server(&server, call).await }));
         }
         let mut outcome = Err(no_replica(chunk));
         let mut failure = None;
