@@ -111,6 +111,12 @@ impl ErrorKind {
         matches!(self, Self::TimedOut | Self::Io | Self::Protocol)
     }
 
+    /// Whether a call that failed so may not have had time enough.
+    #[must_use]
+    pub const fn is_late(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unreachable)
+    }
+
     /// The kind with this errno, if it is one of ours.
     #[must_use]
     pub fn from_errno(errno: i32) -> Option<Self> {

@@ -136,6 +136,13 @@ pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
 /// Longest time that the client gives itself to store what is written when it stops.
 pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
+pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
+
+/// Longest time that a program that ends waits for its last lines to be written. It is part of the
+/// two seconds in which a client unmounts and ends.
+pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
 

@@ -42,8 +42,10 @@ pub struct Config {
     pub ca: PathBuf,
     /// Seconds that files live; for ever if `None`.
     pub ttl_s: Option<u64>,
-    /// Deadline of one call.
+    /// Deadline of one system call.
     pub timeout: Duration,
+    /// System calls wait for servers as long as it takes, or until their programs are killed.
+    pub is_hard: bool,
     /// How long to wait for a master and a chunk server.
     pub patience: Duration,
     /// The type in which new files are stored; as others do if `None`.
@@ -70,6 +72,7 @@ impl Config {
             ca,
             ttl_s: None,
             timeout: limits::CALL_TIMEOUT,
+            is_hard: false,
             patience: limits::CALL_TIMEOUT,
             dialect: None,
             layout: None,
@@ -126,7 +129,8 @@ impl Running {
         self.mounted.ended().await
     }
 
-    /// Stores what is only here, as far as the servers are quick about it, and unmounts.
+    /// Stores what is only here, as far as the servers are quick about it, unmounts if nobody else
+    /// has, and ends the session at the master.
     ///
     /// # Errors
     /// `Io` if something could not be stored; the mount is gone all the same.
@@ -136,6 +140,7 @@ impl Running {
         let unmounted = self.mounted.unmount().await;
         self.files.detach().await;
         unmounted?;
+        tracing::info!("unmounted");
         stored.unwrap_or_else(|_| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
@@ -156,6 +161,7 @@ pub async fn start(config: Config) -> Result<Running> {
     check_trust(&config)?;
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
+    let client = if config.is_hard { client.hard() } else { client };
     let is_classic =
         config.is_classic || !wait_for_master(&config, &client, master.as_str()).await?;
     if is_classic && !config.is_classic {
@@ -206,7 +212,7 @@ async fn start_native(config: &Config, client: RpcClient, master: &ServerUrl) ->
 async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mounted> {
     let options = fuse::Options {
         source: master.as_str().to_owned(),
-        timeout: config.timeout,
+        timeout: (!config.is_hard).then_some(config.timeout),
         allows_other: config.allows_other,
         trusts_set_id: config.trusts_set_id,
         trusts_devices: config.trusts_devices,

@@ -72,12 +72,15 @@ impl Mounted {
         }
     }
 
-    /// Unmounts. From this moment no program finds the file system any more; those that still
+    /// Unmounts, if nobody else has. From this moment no program finds the file system any more; those that still
     /// have files open keep them until this process ends.
     ///
     /// # Errors
     /// What the system says.
     pub async fn unmount(mut self) -> Result<()> {
+        if !self.is_mounted {
+            return Ok(());
+        }
         let mountpoint = self.mountpoint.clone();
         tokio::task::spawn_blocking(move || detach(&mountpoint))
             .await

@@ -87,6 +87,11 @@ pub const LOCK_LEAVE_WAIT: Duration = Duration::from_secs(1);
 
 /// How often a lock is asked for by who does not wait for it, if others leave meanwhile.
 pub const LOCK_ATTEMPTS_MAX: u32 = 4;
+/// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
+pub const LATE_INODES_MAX: usize = 1024;
+
+/// Threads that it remembers for each of them.
+pub const LATE_THREADS_MAX: usize = 64;
 
 /// Entries that a mount asks for in one page of a directory.
 pub const LISTING_PAGE: u32 = 2048;

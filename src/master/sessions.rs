@@ -99,9 +99,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends a session. Answers whether there was one.
-    pub fn detach(&mut self, id: SessionId) -> bool {
-        self.live.remove(&id).is_some()
+    /// Ends a session. Answers its client, if there was one.
+    pub fn detach(&mut self, id: SessionId) -> Option<String> {
+        self.live.remove(&id).map(|session| session.client)
     }
 
     /// Ends the sessions whose lease is over, and answers their numbers and clients.
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(sessions.check_author(1).unwrap_err().kind(), ErrorKind::BadHandle);
         assert!(sessions.check_author(2).is_ok() && sessions.check_author(0).is_ok());
         assert!(sessions.check(2).is_ok() && sessions.may_hold(INO, Timestamp(0)));
-        assert!(sessions.detach(2) && !sessions.detach(2));
+        assert!(sessions.detach(2).is_some() && sessions.detach(2).is_none());
         assert!(sessions.is_empty() && !sessions.may_hold(INO, Timestamp(0)));
     }
 

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
 use crate::proto::server::SyncMaster;
+use crate::rpc::patience::inherited;
 use crate::types::{Access, Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
 
 impl<C: Cluster> NativeFs<C> {
@@ -163,7 +164,7 @@ impl<C: Cluster> NativeFs<C> {
         let mut syncs = tokio::task::JoinSet::new();
         for (server, chunks) in servers {
             let cluster = Arc::clone(&self.cluster);
-            syncs.spawn(async move { cluster.sync(&server, chunks).await });
+            syncs.spawn(inherited(async move { cluster.sync(&server, chunks).await }));
         }
         let mut outcome = Ok(());
         while let Some(joined) = syncs.join_next().await {

@@ -22,6 +22,7 @@ use crate::extent::chunk_parts;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
+use crate::rpc::patience::inherited;
 use crate::rpc::shards::{self, Shard};
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
@@ -214,11 +215,11 @@ impl<C: Cluster> NativeFs<C> {
             for pieces in batches.remove(&chunk.key.index).unwrap_or_default() {
                 let (cluster, chunk) = (Arc::clone(&self.cluster), Arc::clone(&chunk));
                 let permits = Arc::clone(&permits);
-                let write = async move {
+                let write = inherited(async move {
                     let _permit = permits.acquire_owned().await;
                     let bytes = cluster.write(&chunk, pieces).await?;
                     Ok(ChunkBytes { key: chunk.key, version: chunk.version, bytes })
-                };
+                });
                 // Encoding and encrypting much is work for more than one processor.
                 match Shard::next().filter(|_| is_much) {
                     Some(shard) => writes.spawn_on(write, shard.runtime()),

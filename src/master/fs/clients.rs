@@ -67,8 +67,10 @@ impl FileSystem {
     }
 
     pub(super) fn detach(&self, call: Detach) -> Result<Done> {
-        if lock(&self.sessions).detach(call.session) {
+        let client = lock(&self.sessions).detach(call.session);
+        if let Some(client) = client {
             self.forget_session(call.session)?;
+            tracing::info!(client, "a client detached");
         }
         Ok(Done)
     }
