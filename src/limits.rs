@@ -1,10 +1,12 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount are in a file of their own.
+//! of a native mount, and of chunk servers as members, are in files of their own.
 
+mod members;
 mod mount;
 
 use std::time::Duration;
 
+pub use members::*;
 pub use mount::*;
 
 /// Longest key of a hash table, in bytes. A path has at most 4096.
@@ -220,12 +222,6 @@ pub const LOG_SIZE_MAX: usize = 64 << 20;
 /// How long the growth that `changeSize` announced waits for the `put` of the file.
 pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Time between two announcements of a chunk server at the master, in the mean.
-pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
-
-/// Longest time between two attempts of a chunk server to reach the master.
-pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
-
 /// A session ends this long after its last renewal: its locks are free then, and the files that
 /// only it had open. Long enough for a client whose machine was busy or asleep for a moment.
 pub const SESSION_LEASE: Duration = Duration::from_secs(30);
@@ -311,47 +307,8 @@ pub const RECLAIMED_AT_ONCE_MAX: usize = 65_536;
 /// A staged value that is younger makes no room: its client is on its way to the master.
 pub const RECLAIM_AGE_MIN: Duration = Duration::from_secs(60);
 
-/// Time between two heartbeats of a chunk server.
-pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
-
-/// Time until the next attempt after a heartbeat that failed.
-pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(500);
-
-/// A chunk server that was silent for so long gets no new chunks.
-pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Room that a chunk server must have left to get a new chunk, in bytes.
 pub const PLACEMENT_ROOM_MIN: u64 = 1 << 20;
-
-/// Chunks that one answer to a heartbeat tells to delete.
-pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
-
-/// Chunks that one `cluster.report` can name.
-pub const REPORT_PAGE_MAX: usize = 1000;
-
-/// A chunk that a server holds and no file refers to is set aside after this long, counted while the
-/// server is up.
-pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
-
-/// And removed after this long: time to notice that a master was started with older data.
-pub const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// So many chunks that no file refers to can be what crashes of clients and servers left. Of more,
-/// none is touched if they are also more than one in [`STRAYS_SHARE`] chunks of the server.
-pub const STRAYS_MANY: u64 = 100;
-
-/// See [`STRAYS_MANY`].
-pub const STRAYS_SHARE: u64 = 100;
-
-/// Chunks without a file that a server keeps an eye on, in its memory; it comes to others when these
-/// are gone.
-pub const STRAYS_KNOWN_MAX: usize = 100_000;
-
-/// Least time between two questions of a client, or chunk server, for where chunk servers are.
-pub const ADDRESSES_AGE_MIN: Duration = Duration::from_millis(500);
-
-/// Time between two notes of how long a chunk server has been up.
-pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);
 
 /// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
 /// two rounds of its reaper. A restart leaves out those that are left.
