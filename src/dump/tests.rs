@@ -165,7 +165,7 @@ fn dumps_of_earlier_versions_are_read() {
 }
 
 #[test]
-fn an_entry_with_an_empty_key_is_left_out() {
+fn what_is_under_the_empty_key_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump");
     // {'': ('x', 2099), 'k': ('v', 2099)} of Python 2.
