@@ -126,7 +126,7 @@ pub trait Notify: Send + Sync {
     /// Attributes may have changed, and are forgotten when this returns, which is at once.
     fn attributes_now(&self, ino: Ino);
     /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
-    /// reads of the kernel that are under way.
+    /// reads of the kernel that are under way, and for writes: what was stored in mappings comes first.
     fn contents_now(&self, ino: Ino);
 }
 

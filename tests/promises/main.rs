@@ -7,6 +7,7 @@
 mod common;
 
 mod append;
+mod attributes;
 mod bounds;
 mod durability;
 mod errors;
