@@ -11,6 +11,7 @@ mod attributes;
 mod bounds;
 mod durability;
 mod errors;
+mod file_handles;
 mod names;
 mod rights;
 
