@@ -7,9 +7,11 @@
 mod common;
 
 mod append;
+mod attributes;
 mod bounds;
 mod durability;
 mod errors;
+mod file_handles;
 mod locks;
 mod names;
 mod rights;

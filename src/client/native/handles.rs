@@ -27,6 +27,7 @@ fn open_mode(flags: OpenFlags, executes: bool) -> OpenMode {
         access: if executes { Access::EXECUTE } else { flags.access() },
         is_truncating: flags.truncates(),
         is_exclusive: flags.is_exclusive(),
+        keeps_atime: flags.has(libc::O_NOATIME),
     }
 }
 
@@ -213,7 +214,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `AccessDenied`.
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
-        let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
+        let mode = open_mode(OpenFlags(libc::O_RDONLY), false);
         let call = |session| Open { ino, mode: Packed(mode), who: Packed(who.clone()), session };
         let (fence, losses) = (self.cache.fence(), self.cache.losses());
         let Packed(opened) = self.ask_in_session(call).await?;

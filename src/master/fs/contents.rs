@@ -153,6 +153,7 @@ fn begins_with_chunk_0(layout: &[ChunkLayout]) -> bool {
 fn has_to_change(mode: &OpenMode, opened: &Opened) -> bool {
     let attr = &opened.attr;
     let is_read_first = mode.access.includes(Access::READ)
+        && !mode.keeps_atime
         && (attr.atime <= attr.mtime || attr.atime <= attr.ctime);
     let needs_chunk = mode.access.includes(Access::WRITE) && !begins_with_chunk_0(&opened.layout);
     attr.kind == FileKind::Regular && (mode.is_truncating || needs_chunk || is_read_first)
@@ -178,7 +179,7 @@ fn begin(
     if let Some(choice) = choice.filter(|_| mode.access.includes(Access::WRITE)) {
         ns.allocate(ino, 0, &choice.servers)?;
     }
-    if mode.access.includes(Access::READ) {
+    if mode.access.includes(Access::READ) && !mode.keeps_atime {
         ns.accessed(ino)?;
     }
     let attr = ns.view().getattr(ino)?;

@@ -18,7 +18,7 @@ use crate::store::DataDir;
 use crate::types::{Access, Credentials, Ino, Name};
 
 fn mode(access: Access, is_truncating: bool) -> Packed<OpenMode> {
-    Packed(OpenMode { access, is_truncating, is_exclusive: false })
+    Packed(OpenMode { access, is_truncating, is_exclusive: false, keeps_atime: false })
 }
 
 #[tokio::test(flavor = "multi_thread")]
