@@ -76,7 +76,8 @@ enum Format {
 }
 
 impl Dump {
-    /// Opens a dump and checks all of it. One of an earlier version must be of this role.
+    /// Opens a dump and checks all of it. One of an earlier version must be of this role. An entry
+    /// under the empty key, which the original takes and no store of ours holds, is left out.
     ///
     /// # Errors
     /// `NotFound` if there is no such file, `Corrupt` if it is no whole dump, `TooBig` over the
@@ -92,7 +93,14 @@ impl Dump {
             false => Format::Table(TableReader::look_over(reader(&file)?).map_err(no_dump)?),
         };
         let dump = Self { file, format, local: LocalTime::of_system() };
-        dump.each(|_| Ok(()))?;
+        let mut left_out = 0;
+        dump.each(|entry| {
+            left_out += u32::from(entry.is_none());
+            Ok(())
+        })?;
+        if left_out > 0 {
+            tracing::warn!(dump = %path.display(), "what is under the empty key is left out");
+        }
         Ok(dump)
     }
 
@@ -104,15 +112,22 @@ impl Dump {
     pub fn read(&self, now: Timestamp, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
         let last = now.plus_seconds(limits::TTL_MAX_S);
         self.each(|entry| {
+            let Some(entry) = entry else { return Ok(()) };
             let expires = entry.expires.min(last);
             if expires > now { each(Entry { expires, ..entry }) } else { Ok(()) }
         })
     }
 
-    fn each(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+    /// Gives all entries, `None` for one that cannot be stored.
+    fn each(&self, mut each: impl FnMut(Option<Entry>) -> Result<()>) -> Result<()> {
         let from = reader(&self.file)?;
         match &self.format {
-            Format::Earlier(role) => earlier::read(from, role, each),
+            Format::Earlier(role) => earlier::read(from, role, |(key, value, expires)| {
+                if key.is_empty() {
+                    return each(None);
+                }
+                each(Some(Entry { key: Key::new(key)?, value, expires }))
+            }),
             Format::Table(table) => {
                 let entry = |key, value, expiry| Ok(each(self.entry(key, value, expiry)?)?);
                 table.read(from, entry).map_err(|failure: Failure| match failure {
@@ -123,10 +138,18 @@ impl Dump {
         }
     }
 
-    fn entry(&self, key: pickle::Value, value: pickle::Value, expiry: DateTime) -> Result<Entry> {
+    fn entry(
+        &self,
+        key: pickle::Value,
+        value: pickle::Value,
+        expiry: DateTime,
+    ) -> Result<Option<Entry>> {
+        if python::is_empty_key(&key) {
+            return Ok(None);
+        }
         let key = python::into_key(key).map_err(|error| error.context("a key"))?;
         let value = python::into_value(value).map_err(|error| error.context(&key))?;
-        Ok(Entry { key, value, expires: self.local.time_of(expiry) })
+        Ok(Some(Entry { key, value, expires: self.local.time_of(expiry) }))
     }
 }
 

@@ -91,6 +91,8 @@ kinds! {
     Unreachable = EHOSTUNREACH,
     /// A server was named that nobody registered.
     UnknownServer = ENODEV,
+    /// A server or client of another cluster.
+    WrongCluster = EREMCHG,
     /// Stored contents do not match their checksum.
     Corrupt = EBADMSG,
     /// A peer answered what it may not.

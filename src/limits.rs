@@ -1,11 +1,13 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount are in a file of their own.
+//! of a native mount and of the programs' manners are in files of their own.
 
 mod mount;
+mod program;
 
 use std::time::Duration;
 
 pub use mount::*;
+pub use program::*;
 
 /// Longest key of a hash table, in bytes. A path has at most 4096.
 pub const KEY_SIZE_MAX: usize = 4096;
@@ -74,18 +76,6 @@ pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 /// Default of `--backup-every`: updates in the log before the backup is renewed.
 pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
 
-/// Operations of a log that `log.show` answers if nobody says how many.
-pub const LOG_SHOWN_DEFAULT: u64 = 20;
-
-/// Operations of a log in one answer of `log.show`.
-pub const LOG_SHOWN_MAX: u64 = 1000;
-
-/// Longest time that a command of `htfs` waits for one server.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Servers that a command of `htfs` asks at once.
-pub const COMMAND_CALLS_MAX: usize = 16;
-
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 
@@ -132,16 +122,6 @@ pub const LISTING_CALLS_MAX: usize = 8;
 
 /// Largest file that is read just to find out how it is stored, in bytes.
 pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
-
-/// Longest time that the client gives itself to store what is written when it stops.
-pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
-pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
-
-/// Longest time that a program that ends waits for its last lines to be written. It is part of the
-/// two seconds in which a client unmounts and ends.
-pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
@@ -325,9 +305,33 @@ pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
 /// Chunks that one `cluster.report` can name.
 pub const REPORT_PAGE_MAX: usize = 1000;
 
-/// A chunk that a server holds and no file refers to is deleted after this long: time to notice
-/// that a master was started with the wrong data.
+/// A chunk that a server holds and no file refers to is set aside after this long, counted while the
+/// server is up.
 pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
+
+/// And removed after this long: time to notice that a master was started with older data.
+pub const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// So many chunks that no file refers to can be what crashes of clients and servers left. Of more,
+/// none is touched if they are also more than one in [`STRAYS_SHARE`] chunks of the server.
+pub const STRAYS_MANY: u64 = 100;
+
+/// See [`STRAYS_MANY`].
+pub const STRAYS_SHARE: u64 = 100;
+
+/// Chunks without a file that a server keeps an eye on, in its memory; it comes to others when these
+/// are gone.
+pub const STRAYS_KNOWN_MAX: usize = 100_000;
+
+/// Least time between two questions of a client, or chunk server, for where chunk servers are.
+pub const ADDRESSES_AGE_MIN: Duration = Duration::from_millis(500);
+
+/// Time between two notes of how long a chunk server has been up.
+pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);
+
+/// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
+/// two rounds of its reaper. A restart leaves out those that are left.
+pub const INODES_RESERVED: u64 = 65_536;
 
 /// Time between two rounds for sessions that ended and files that nobody has open any more.
 pub const REAP_PERIOD: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::rpc::{CallError, Method, RpcClient};
+use crate::rpc::{CallError, Method, Patience, RpcClient};
 
 /// Something that carries calls to servers. Clones share what is behind them.
 pub trait Calls: Clone + Send + Sync + 'static {
@@ -12,6 +12,11 @@ pub trait Calls: Clone + Send + Sync + 'static {
         url: &str,
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send;
+
+    /// How long whoever calls this waits for several calls together, from now on.
+    fn patience(&self) -> Patience {
+        Patience::current()
+    }
 }
 
 impl Calls for RpcClient {
@@ -21,5 +26,9 @@ impl Calls for RpcClient {
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send {
         Self::call(self, url, call)
+    }
+
+    fn patience(&self) -> Patience {
+        Self::patience(self)
     }
 }

@@ -269,12 +269,9 @@ pub trait Vfs: Clone + Send + Sync + 'static {
     /// What was written must survive a power cut.
     fn fsync(&self, handle: Handle) -> impl Future<Output = Result<()>> + Send;
 
-    /// The handle is gone, and with it the lock of `flock(2)` that `owner` has through it.
-    fn release(
-        &self,
-        handle: Handle,
-        owner: Option<u64>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// The handle is gone, and with it all locks of `flock(2)` and of open file descriptions that were
+    /// taken through it.
+    fn release(&self, handle: Handle) -> impl Future<Output = Result<()>> + Send;
 
     /// Opens a directory for reading.
     fn opendir(&self, ino: Ino, who: Credentials) -> impl Future<Output = Result<Handle>> + Send;
@@ -336,11 +333,11 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ready(Err(unsupported()))
     }
 
-    /// Sets or clears a lock. If it `waits`, it does so until it has the lock or `is_interrupted`
+    /// Sets or clears a lock through a handle of a file. If it `waits`, it does so until it has the lock or `is_interrupted`
     /// says that the process that wants it got a signal.
     fn setlk(
         &self,
-        _ino: Ino,
+        _file: (Ino, Handle),
         _lock: Lock,
         _waits: bool,
         _is_interrupted: impl Fn() -> bool + Send,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::proto::field::{Field, method};
 use crate::proto::values::Done;
 use crate::rpc::{Method, Params, Value, WrongType};
-use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerUrl, Space, Whence};
+use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerId, Space, Whence};
 
 method! {
     /// Up to length bytes from offset on; fewer only at the chunk's end. Holes are zeros.
@@ -128,8 +128,8 @@ method! {
     /// Copies a range of another chunk, from another server if that is named (else ""), without
     /// its passing through the caller. Makes the chunk if there is none.
     [repeatable] Copy = "chunk.copy" {
-        /// The URL of the server that has the other chunk; this one if empty.
-        from_server: Optional<ServerUrl>,
+        /// The server that has the other chunk; this one if empty.
+        from_server: Optional<ServerId>,
         /// The other chunk.
         from_chunk: ChunkKey,
         /// In which version.

@@ -117,7 +117,20 @@ impl RpcClient {
         Self { is_hard: true, ..self }
     }
 
-    /// Calls a method of the server at `url` (`https://host:port`).
+    /// The patience of whoever calls this, from now on, for several calls together.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let patience = Patience::current();
+        let limit = self.limit(&patience);
+        patience.begun(limit)
+    }
+
+    fn limit(&self, patience: &Patience) -> Option<Duration> {
+        (!(self.is_hard && patience.is_awaited())).then_some(self.timeout)
+    }
+
+    /// Calls a method of the server at `url` (`https://host:port`, perhaps with `#` and the identity
+    /// of the server that is meant behind it: another one there refuses the call).
     ///
     /// # Errors
     /// [`CallError`]; after `Unreachable` and `Unsendable` the call was certainly not carried
@@ -135,11 +148,11 @@ impl RpcClient {
             biased;
             value = self.in_time::<M>(url, &message, &patience) => value?,
             () = patience.given_up() => {
-                return Err(CallError::GivenUp { server: url.to_owned() });
+                return Err(CallError::GivenUp { server: attempt::shown(url) });
             }
         };
         M::Answer::from_value(value).map_err(|error| CallError::Protocol {
-            server: url.to_owned(),
+            server: attempt::shown(url),
             reason: error.to_string(),
         })
     }
@@ -180,13 +193,12 @@ impl RpcClient {
         patience: &Patience,
     ) -> Result<Value, CallError> {
         let begin = Instant::now();
-        let is_limited = !(self.is_hard && patience.waits());
-        let deadline = patience.deadline(is_limited.then_some(self.timeout));
+        let deadline = patience.deadline(self.limit(patience));
         let attempts = self.attempts::<M>(url, message, patience.waits(), deadline);
         let Some(deadline) = deadline else { return attempts.await };
         tokio::time::timeout_at(deadline.into(), attempts).await.unwrap_or_else(|_| {
             let timeout = deadline.saturating_duration_since(begin);
-            Err(CallError::TimedOut { server: url.to_owned(), timeout })
+            Err(CallError::TimedOut { server: attempt::shown(url), timeout })
         })
     }
 
@@ -210,6 +222,8 @@ impl RpcClient {
             let pause = pause(attempt);
             let is_last = match waits {
                 true => deadline.is_some_and(|deadline| Instant::now() + pause >= deadline),
+                // Only who cannot be reached is not waited for.
+                false if deadline.is_none() && failure.is_lost() => false,
                 false => attempt == limits::CALL_ATTEMPTS_MAX,
             };
             if is_last {
@@ -249,6 +263,12 @@ enum Failed {
     Here(Failure),
     /// It could not, because of a third one.
     There(Fault),
+}
+
+impl Failed {
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Here(Failure::Lost { .. }))
+    }
 }
 
 /// Whether a server did not do what was asked because it cannot reach another one that it needs.

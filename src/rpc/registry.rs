@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dxr::Value;
+use hyper::header::HeaderName;
 
 use crate::error::{ErrorKind, FsError};
 use crate::rpc::fault::Fault;
@@ -78,15 +79,20 @@ struct Entry {
     is_quick: bool,
 }
 
+/// The header of a request that says which server it is for.
+pub(in crate::rpc) const SERVER_MEANT: HeaderName = HeaderName::from_static("htfs-server");
+
 /// The table of methods.
 pub struct Registry {
     methods: BTreeMap<&'static str, Entry>,
+    /// Who offers them, if that is more than where they are offered.
+    server: Option<String>,
 }
 
 impl Default for Registry {
     /// A table with the four introspection methods.
     fn default() -> Self {
-        let mut registry = Self { methods: BTreeMap::new() };
+        let mut registry = Self { methods: BTreeMap::new(), server: None };
         registry.introspect(introspection::list_methods);
         registry.introspect(introspection::method_help);
         registry.introspect(introspection::method_signature);
@@ -96,6 +102,16 @@ impl Default for Registry {
 }
 
 impl Registry {
+    /// Says who offers these methods: calls that are meant for another server are refused then.
+    pub fn serve_as(&mut self, server: &str) {
+        self.server = Some(server.to_owned());
+    }
+
+    /// Whether a call for this server may be carried out here.
+    pub(in crate::rpc) fn is_meant(&self, server: &[u8]) -> bool {
+        self.server.as_ref().is_some_and(|own| own.as_bytes() == server)
+    }
+
     /// Offers method `M`, answered by `handler`.
     pub fn add<M, H, F>(&mut self, handler: H)
     where

@@ -7,11 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::file;
+use crate::store::format::{self, MARKER};
 
-/// The file that says what the directory is.
-const MARKER: &str = "htfs";
-/// The version of everything in a data directory. One that is not this is refused.
-const FORMAT: u32 = 1;
 /// The file whose lock says that the directory is in use; it holds the number of the process.
 const LOCK: &str = "lock";
 /// The directory of the tables.
@@ -44,29 +41,13 @@ impl DataDir {
     ///
     /// # Errors
     /// `Busy` if another process has it open; `InvalidArgument` if it belongs to another role or
-    /// version or is no data directory; and what the disk says.
+    /// to a newer program or is no data directory; and what the disk says.
     pub fn open(path: &Path, role: &str) -> Result<Self> {
         file::create_private_dir(path)?;
         check_is_ours_or_empty(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         let lock = lock(path)?;
-        let expected = format!("htfs {role} {FORMAT}\n");
-        let marker = path.join(MARKER);
-        if !marker.try_exists()? {
-            file::replace(&marker, |file| Ok(file.write_all(expected.as_bytes())?))?;
-        }
-        let found = fs::read_to_string(&marker)?;
-        if found != expected {
-            return Err(FsError::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "{} holds \"{}\" and not \"{}\"; give another --data-dir",
-                    path.display(),
-                    found.trim_end(),
-                    expected.trim_end()
-                ),
-            ));
-        }
+        format::claim(path, role)?;
         file::remove_unfinished(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }

@@ -34,6 +34,7 @@ use ::fjall::Error;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::file;
+use crate::store::panic::EndOnPanic;
 use crate::store::txn::{ReadTxn, Table, Txn};
 
 use database::{Database, describe, io_error, is_no_space};
@@ -87,9 +88,13 @@ impl Store {
     /// die without losing it. `work` must not use the store except through its argument.
     ///
     /// # Errors
-    /// What `work` returns; `NoSpace` if the disk is full, `ReadOnly` after a failure of the disk.
-    /// Nothing has changed then, except that after a failure of the disk itself nobody can know.
+    /// What `work` returns; `NoSpace` if the disk is full, `ReadOnly` after a failure of the disk,
+    /// `InvalidArgument` if a key was put that no table can hold. Nothing has changed then, except
+    /// that after a failure of the disk itself nobody can know.
+    ///
+    /// A panic of `work` ends the process.
     pub fn write<T>(&self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
+        let _whole = EndOnPanic::new();
         self.check_room(limits::DISK_RESERVE_LAST)?;
         let (number, failed, value) = {
             let state = self.opened()?;

@@ -10,6 +10,7 @@ mod append;
 mod bounds;
 mod durability;
 mod errors;
+mod locks;
 mod names;
 
 use std::io;

@@ -28,6 +28,7 @@ use tokio::task::block_in_place;
 
 use crate::chunk::contents::Contents;
 use crate::chunk::native::NativeStore;
+use crate::chunk::peers::Peers;
 use crate::clock;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
@@ -35,8 +36,8 @@ use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
 use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Resolve, Resolved};
-use crate::rpc::{CallError, Fault, Method, Program, RpcClient};
-use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
+use crate::rpc::{CallError, Fault, Method, Program};
+use crate::types::{FileKind, Key, ServerId, StoredValue, TreePath};
 
 use list::Python2Paths;
 
@@ -50,9 +51,8 @@ const PERMIT_SIZE: u64 = 1 << 10;
 pub struct Gateway {
     contents: Arc<Contents>,
     chunks: Arc<NativeStore>,
-    client: RpcClient,
-    master: String,
-    server: ServerUrl,
+    peers: Peers,
+    server: ServerId,
     /// Memory for files that are being brought together.
     room: Semaphore,
     /// The master turned out to be one of the homework's: there is no tree.
@@ -67,21 +67,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway of the chunk server `server` of this master. Staged values younger than
+    /// The gateway of the chunk server `server`, which has these peers. Staged values younger than
     /// `reclaim_age_min` make no room on a full disk.
     #[must_use]
     pub fn new(
         (contents, chunks): (&Arc<Contents>, &Arc<NativeStore>),
-        client: &RpcClient,
-        (master, server): (&ServerUrl, &ServerUrl),
+        peers: &Peers,
+        server: &ServerId,
         reclaim_age_min: Duration,
     ) -> Arc<Self> {
         let permits = limits::BODIES_IN_MEMORY_MAX as u64 / PERMIT_SIZE;
         Arc::new(Self {
             contents: Arc::clone(contents),
             chunks: Arc::clone(chunks),
-            client: client.clone(),
-            master: master.as_str().to_owned(),
+            peers: peers.clone(),
             server: server.clone(),
             room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
             is_treeless: AtomicBool::new(false),
@@ -161,7 +160,7 @@ impl Gateway {
             return Ok(None);
         }
         let call = Resolve { key: key.clone(), is_string: dialect == Dialect::String };
-        match self.client.call(&self.master, call).await {
+        match self.peers.ask_master(call).await {
             Ok(Packed(found)) => {
                 self.has_tree.store(true, Ordering::Relaxed);
                 Ok(found)

@@ -160,6 +160,12 @@ impl State {
         };
     }
 
+    /// It has to be loaded again. Who holds it still does.
+    pub(super) fn unload(&mut self) {
+        self.forget();
+        self.is_loaded = false;
+    }
+
     fn is_free(&self, blocks: &[usize]) -> bool {
         let is_busy = |block: &usize| self.blocks.get(*block).is_some_and(|block| block.is_busy);
         !self.is_held_whole && self.waiting_for_whole == 0 && !blocks.iter().any(is_busy)

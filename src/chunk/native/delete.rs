@@ -47,6 +47,7 @@ impl NativeStore {
         for (chunk, _) in held {
             let mut state = chunk.state();
             lock(&self.dirty).remove(&chunk.key);
+            lock(&self.strays).forget(&chunk.key);
             self.recorded_held.fetch_sub(state.recorded.held, Ordering::Relaxed);
             state.forget();
             drop(state);

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::remote::RemoteSource;
 use super::{CopyFrom, NativeStore, StagedValues};
+use crate::chunk::peers::Peers;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::chunk::{
@@ -14,7 +15,7 @@ use crate::proto::chunk::{
     SyncChunks, Truncate, Write, Zero,
 };
 use crate::proto::values::Done;
-use crate::rpc::{Method, Registry, RpcClient};
+use crate::rpc::{Method, Registry};
 use crate::store::in_background;
 
 /// Offers all methods of the native contents. `staged` are the values that classic clients put:
@@ -24,7 +25,7 @@ pub fn register(
     registry: &mut Registry,
     store: &Arc<NativeStore>,
     staged: &Arc<dyn StagedValues>,
-    peers: &RpcClient,
+    peers: &Peers,
 ) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Read, _| {
@@ -50,7 +51,7 @@ fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Res
     }
 }
 
-fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {
+fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &Peers) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Write, _| {
         let own = Arc::clone(&own);

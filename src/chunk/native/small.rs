@@ -77,6 +77,17 @@ impl Disk for SmallFiles {
         self.shared.disk.remove(key)
     }
 
+    fn set_aside(&self, key: &ChunkKey) -> io::Result<()> {
+        let _changing = self.shared.lock(key);
+        self.shared.disk.set_aside(key)
+    }
+
+    fn bring_back(&self, key: &ChunkKey) -> io::Result<bool> {
+        let _changing = self.shared.lock(key);
+        self.shared.absent.remove(key);
+        self.shared.disk.bring_back(key)
+    }
+
     fn sync_name(&self, key: &ChunkKey) -> io::Result<()> {
         match self.shared.place(key)? {
             Place::File(_) => self.shared.disk.sync_name(key),

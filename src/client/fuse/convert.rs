@@ -58,6 +58,7 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
         | ErrorKind::UnknownServer
+        | ErrorKind::WrongCluster
         | ErrorKind::Corrupt
         | ErrorKind::Protocol
         | ErrorKind::ReadOnly
@@ -68,7 +69,7 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
 /// The errno of an error, for programs: what they know of a damaged disk, they are told of damage.
 pub(super) fn errno(error: &FsError) -> Errno {
     match error.kind() {
-        ErrorKind::Corrupt | ErrorKind::Protocol => Errno::EIO,
+        ErrorKind::Corrupt | ErrorKind::Protocol | ErrorKind::WrongCluster => Errno::EIO,
         kind => Errno::from_i32(kind.errno()),
     }
 }

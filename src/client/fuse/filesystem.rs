@@ -300,12 +300,11 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         number: INodeNo,
         file: FileHandle,
         _: fuser::OpenFlags,
-        owner: Option<LockOwner>,
+        _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let owner = owner.map(|owner| owner.0);
-        run!(self, on(request, "release", number), reply, vfs => vfs.release(handle(file), owner));
+        run!(self, on(request, "release", number), reply, vfs => vfs.release(handle(file)));
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _: fuser::OpenFlags, reply: ReplyOpen) {
@@ -444,7 +443,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         &self,
         request: &Request,
         number: INodeNo,
-        _: FileHandle,
+        file: FileHandle,
         owner: LockOwner,
         start: u64,
         end: u64,
@@ -454,9 +453,9 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEmpty,
     ) {
         let (lock, thread) = (lock(owner.0, (start, end), kind, pid), request.pid());
-        let vfs = self.vfs.clone();
+        let (vfs, file) = (self.vfs.clone(), (ino(number), handle(file)));
         self.run_patiently(on(request, "setlk", number), reply, async move {
-            vfs.setlk(ino(number), lock?, waits, || who::has_signal(thread)).await
+            vfs.setlk(file, lock?, waits, || who::has_signal(thread)).await
         });
     }
 

@@ -19,7 +19,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
 use crate::proto::server::SyncMaster;
 use crate::rpc::patience::inherited;
-use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
+use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
 
 impl<C: Cluster> NativeFs<C> {
     /// Up to `length` bytes from `offset`; fewer only at the end of the file.
@@ -153,7 +153,7 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     async fn sync_chunks(&self, layout: Vec<ChunkLayout>) -> Result<()> {
-        let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
+        let mut servers = BTreeMap::<ServerId, Vec<ChunkKey>>::new();
         for chunk in layout {
             for server in &chunk.replicas {
                 servers.entry(server.clone()).or_default().push(chunk.key);

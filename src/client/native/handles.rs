@@ -168,28 +168,29 @@ impl<C: Cluster> NativeFs<C> {
     /// What stood in the way of the bytes, now or in a flush that nobody waited for.
     pub async fn flush(&self, handle: Handle, owner: u64) -> Result<()> {
         let file = self.inodes.file(handle)?;
+        // Now: who locks from here on must not be taken for one who has gone.
+        let leaving = self.session.locks.leave(file.inode.ino, owner);
         let sent = match file.access.includes(Access::WRITE) {
             true => self.flush_inode(&file.inode).await,
             false => Ok(()),
         };
         let untold = file.untold_failure();
-        self.unlock_owner(file.inode.ino, owner).await;
+        self.free_locks(file.inode.ino, leaving).await;
         sent.and(untold)
     }
 
-    /// The handle is gone, and with it the lock of `flock(2)` that `owner` has through it.
+    /// The handle is gone, and with it all locks of `flock(2)` and of open file descriptions that
+    /// were taken through it.
     ///
     /// # Errors
     /// What stood in the way of bytes that came after the last flush, such as those of a mapping.
-    pub async fn release(&self, handle: Handle, owner: Option<u64>) -> Result<()> {
+    pub async fn release(&self, handle: Handle) -> Result<()> {
         let file = self.inodes.file(handle)?;
+        let leaving = self.session.locks.leave_handle(file.inode.ino, handle);
         let sent = self.flush_inode(&file.inode).await;
-        if let Some(owner) = owner {
-            self.unlock_owner(file.inode.ino, owner).await;
-        }
+        self.free_locks(file.inode.ino, leaving).await;
         drop(file);
         if let Some(inode) = self.inodes.close(handle) {
-            self.session.held.forget_file(inode.ino);
             self.give_up(&inode);
         }
         sent

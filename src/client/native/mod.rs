@@ -8,8 +8,8 @@
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`) and which may not be on the disk (`unsynced`), names and attributes
-//! (`cache`). `session` keeps all that in step with what other clients do; `held_locks` is about
-//! what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
+//! (`cache`). `session` keeps all that in step with what other clients do; `lock_owners` is about
+//! who has locks, `held_locks` about what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
 //! knows.
 
 mod ahead;
@@ -29,6 +29,7 @@ mod held_locks;
 mod inode;
 mod inodes;
 mod layout;
+mod lock_owners;
 mod locks;
 pub mod meta;
 mod names;

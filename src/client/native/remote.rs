@@ -8,37 +8,62 @@ use tokio::task::JoinSet;
 
 use super::data::{ChunkChange, ChunkIo};
 use super::meta::Meta;
+use crate::addresses::Addresses;
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::chunk::{
     Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero,
 };
+use crate::proto::cluster::{ListMembers, Member};
 use crate::rpc::Method;
 use crate::rpc::patience::{Patience, inherited};
-use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
+use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerId, Whence};
 
 /// A cluster by the URL of its master.
 #[derive(Clone)]
 pub struct Remote<C> {
     calls: C,
     master: Arc<str>,
+    addresses: Arc<Addresses>,
 }
 
 impl<C: Calls> Remote<C> {
     /// The cluster of the master at this URL.
     pub fn new(calls: C, master: &str) -> Self {
-        Self { calls, master: master.into() }
+        Self { calls, master: master.into(), addresses: Arc::default() }
     }
 
-    async fn ask_server<M: Method>(&self, server: &ServerUrl, call: M) -> Result<M::Answer> {
-        self.calls.call(server.as_str(), call).await.map_err(FsError::from)
+    /// Asks a chunk server, wherever it is now. If it cannot be reached it may come back, there or at
+    /// another address, as long as whoever asks has time.
+    async fn ask_server<M: Method + Clone>(&self, server: &ServerId, call: M) -> Result<M::Answer> {
+        let mut located = self.addresses.of(server, || self.members()).await?;
+        let patience = self.calls.patience();
+        loop {
+            let attempt = self.calls.call(&located.address, call.clone());
+            let attempt = patience.clone().with_alternatives().scope(attempt).await;
+            let failure = match attempt.map_err(FsError::from) {
+                // It, or another one that it needs for that.
+                Err(error) if error.kind() == ErrorKind::Unreachable => error,
+                outcome => return outcome,
+            };
+            let moved = self.addresses.instead_of(server, &located, || self.members());
+            match patience.clone().with_alternatives().scope(moved).await {
+                Ok(Some(moved)) => located = moved,
+                Ok(None) | Err(_) if patience.pause().await => {}
+                Ok(None) | Err(_) => return Err(failure),
+            }
+        }
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
+        self.calls.call(&self.master, ListMembers {}).await.map_err(FsError::from)
     }
 
     /// Asks the replicas one after the other until one answers. If none can be reached, it waits for
     /// the first one, as long as whoever asks has time.
     async fn ask_any<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send + Sync,
     {
         if let [server] = &chunk.replicas[..] {
@@ -55,7 +80,7 @@ impl<C: Calls> Remote<C> {
 
     async fn ask_each<M, F>(&self, chunk: &ChunkLayout, call: &F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send + Sync,
     {
         let mut failure = no_replica(chunk);
@@ -76,7 +101,7 @@ impl<C: Calls> Remote<C> {
     /// Has every replica do the same, at the same time. The last answer stands for all.
     async fn ask_all<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send,
     {
         if let [server] = &chunk.replicas[..] {
@@ -193,7 +218,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
         copied.map(Some).map_err(|error| lost_if_missing(source, error))
     }
 
-    async fn sync(&self, server: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
+    async fn sync(&self, server: &ServerId, chunks: Vec<ChunkKey>) -> Result<()> {
         self.ask_server(server, SyncChunks { chunks: Some(chunks) }).await.map(|_| ())
     }
 }

@@ -1,5 +1,7 @@
 //! Attributes, extended attributes, permissions, links and directories to be read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{FileSystem, Known, Origin};
@@ -11,6 +13,7 @@ use crate::proto::fs::{
     SetXattr,
 };
 use crate::proto::values::Done;
+use crate::store::in_background;
 use crate::types::{Access, Attr, DirPage};
 
 impl FileSystem {
@@ -18,10 +21,18 @@ impl FileSystem {
         self.look(|view| view.getattr(call.ino)).map(Packed)
     }
 
-    pub(super) fn setattr(&self, call: SetAttributes) -> Result<Packed<Attr>> {
+    pub(super) async fn setattr(self: Arc<Self>, call: SetAttributes) -> Result<Packed<Attr>> {
         let SetAttributes { ino, change: Packed(change), who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::One(ino) };
-        self.change(origin, |ns| ns.setattr(&who, ino, &change)).map(Packed)
+        let (attr, has_cuts) = self.change(origin, |ns| {
+            let attr = ns.setattr(&who, ino, &change)?;
+            Ok((attr, ns.has_cuts()))
+        })?;
+        // The servers of the chunks make cuts for good: this must not be lost when they have.
+        if has_cuts {
+            in_background(move || self.store.sync()).await?;
+        }
+        Ok(Packed(attr))
     }
 
     pub(super) fn access(&self, call: CheckAccess) -> Result<Done> {

@@ -1,7 +1,5 @@
 //! Sessions, events and locks of clients.
 
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use crate::proto::session::{
     Attach, Detach, Events, GetLock, Lock, LockKind, Renew, Session, SetLock, WaitEvents,
 };
 use crate::proto::values::Done;
+use crate::random;
 use crate::store::{Store, TABLE_END, Table};
 
 /// Session (64 bits, big-endian) → what its client is known by.
@@ -37,20 +36,15 @@ pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Ses
     Ok(sessions)
 }
 
-/// A number that nobody can guess.
-pub(super) fn random_number() -> Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_be_bytes(bytes))
-}
-
 impl FileSystem {
     pub(super) fn attach(&self, call: Attach) -> Result<Packed<Session>> {
+        self.master.members().check_cluster(call.cluster.0, "mount")?;
+        let cluster = self.master.members().cluster();
         let client = String::from_utf8_lossy(&call.client);
         let client: String = client.chars().flat_map(char::escape_default).collect();
         let client = &client[..client.len().min(limits::CLIENT_NAME_SIZE_MAX)];
         // 63 bits, as numbers have on the wire; 0 is nobody.
-        let id = (random_number()? >> 1).max(1);
+        let id = (random::bits_64()? >> 1).max(1);
         // Whoever attaches has nothing cached, so what was before is no news.
         let last_event = self.events.last();
         lock(&self.sessions).attach(id, client, clock::uptime())?;
@@ -64,7 +58,7 @@ impl FileSystem {
         }
         tracing::info!(client, "a client attached");
         let lease_ms = lock(&self.sessions).lease_ms();
-        Ok(Packed(Session { id, lease_ms, last_event }))
+        Ok(Packed(Session { id, lease_ms, last_event, cluster }))
     }
 
     pub(super) fn renew(&self, call: Renew) -> Result<Done> {

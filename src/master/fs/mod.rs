@@ -3,6 +3,7 @@
 //!
 //! * [`methods`] offers the methods; [`names`], [`attributes`], [`contents`] carry out `fs.*`;
 //!   [`clients`] is about sessions, events and locks, [`servers`] about chunk servers.
+//! * [`life`] sees to it that numbers are given out once.
 //! * [`place`] finds servers for new chunks; [`reaper`] frees what nobody has open any more.
 //!
 //! # Orders
@@ -15,6 +16,7 @@
 mod attributes;
 mod clients;
 mod contents;
+mod life;
 mod methods;
 mod names;
 mod place;
@@ -22,6 +24,7 @@ mod reaper;
 mod servers;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +43,7 @@ use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
 use crate::store::{ReadTxn, Store, Table, Txn};
-use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
+use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
 pub use reaper::reap_periodically;
 
@@ -68,12 +71,14 @@ pub struct FileSystem {
     servers: Mutex<Servers>,
     /// Inodes without a name, and since when, by [`clock::uptime`].
     orphans: Mutex<BTreeMap<Ino, Timestamp>>,
+    /// Whether new numbers can be given out.
+    has_life: AtomicBool,
     /// Those who wait are answered at once when it is cancelled.
     shutdown: CancellationToken,
 }
 
 /// What native contents take up on servers now.
-type Sizes = Vec<(ServerUrl, u64)>;
+type Sizes = Vec<(ServerId, u64)>;
 
 /// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
@@ -118,6 +123,7 @@ impl FileSystem {
     ) -> Result<Arc<Self>> {
         let store = Arc::clone(master.store());
         format(&store)?;
+        let has_life = life::begin(&store)?.into();
         let now = clock::uptime();
         let sessions = clients::load(&store, lease, now)?;
         let locks = LockTable::open(Arc::clone(&store))?;
@@ -137,6 +143,7 @@ impl FileSystem {
             locks,
             servers: Mutex::new(servers),
             orphans: Mutex::new(orphans),
+            has_life,
             shutdown: shutdown.clone(),
         }))
     }
@@ -191,6 +198,7 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
     ) -> Result<T> {
+        let names = self.master.members().names();
         let (value, effects, sizes) = self.store.write(|txn| {
             lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
@@ -202,8 +210,8 @@ impl FileSystem {
             for directory in emptied(txn, &effects)? {
                 notes::relist(txn, directory)?;
             }
-            chunks::discard(txn, &effects.dropped);
-            let sizes = chunks::count(txn, &effects.grown)?;
+            chunks::discard(txn, &effects.dropped, |name| names.id(name));
+            let sizes = chunks::count(txn, &effects.grown, |name| names.id(name))?;
             Ok((value, effects, sizes))
         })?;
         self.publish(effects, sizes, origin);
@@ -218,6 +226,7 @@ impl FileSystem {
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
         self.store.check_room(limits::DISK_RESERVE)?;
+        self.check_life()?;
         self.change(origin, work)
     }
 
@@ -267,8 +276,7 @@ fn format(store: &Store) -> Result<()> {
         return Ok(());
     }
     // Another number for every file system, so that no inode of one is taken for another's.
-    let generation = u32::try_from(clients::random_number()? & u64::from(u32::MAX));
-    let generation = generation.expect("32 bits are left");
+    let generation = life::generation()?;
     let now = FileTime::from(clock::now_system());
     store.write(|txn| Namespace::new(txn, now).format(generation, ROOT))?;
     Ok(())

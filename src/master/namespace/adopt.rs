@@ -3,10 +3,10 @@
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, FileKind, Ino, Name, ServerUrl};
+use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, FileKind, Ino, Name, ServerId};
 
 use super::attr::too_large;
-use super::records::{Body, Chunk, Contents, save_superblock};
+use super::records::{Body, Chunk, Contents};
 use super::{Namespace, View};
 
 impl View<'_> {
@@ -42,13 +42,10 @@ impl Namespace<'_> {
     /// anything else, also if the file never comes to be.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// As [`Namespace::next_ino`].
     pub fn reserve_file(&mut self) -> Result<ChunkKey> {
-        let mut superblock = self.view().superblock()?;
-        let ino = superblock.next_ino;
-        superblock.next_ino = Ino(ino.0 + 1);
-        save_superblock(self.txn, &superblock);
-        Ok(ChunkKey { ino, index: 0, incarnation: 0 })
+        let ino = self.next_ino()?;
+        Ok(ChunkKey { ino, index: 0, incarnation: self.incarnation(0)? })
     }
 
     /// The key for the first of new chunks of a file that is there. Nobody else gets its
@@ -60,10 +57,10 @@ impl Namespace<'_> {
         let mut inode = self.inode(ino)?;
         let contents = inode.contents_mut()?;
         // Chunks may have been made with the number that is the next one.
-        let incarnation = contents.incarnation + 1;
+        let count = contents.incarnation + 1;
         contents.incarnation += 2;
         self.save_inode(ino, &inode);
-        Ok(ChunkKey { ino, index: 0, incarnation })
+        Ok(ChunkKey { ino, index: 0, incarnation: self.incarnation(count)? })
     }
 
     /// Makes an empty regular file under a number that was reserved for it.
@@ -93,7 +90,7 @@ impl Namespace<'_> {
         who: &Credentials,
         first: ChunkKey,
         size: u64,
-        replicas: &[ServerUrl],
+        replicas: &[ServerId],
     ) -> Result<Vec<ChunkLayout>> {
         let ChunkKey { ino, incarnation, .. } = first;
         let mut inode = self.inode(ino)?;

@@ -193,7 +193,7 @@ impl Namespace<'_> {
         mode: u32,
         body: Body,
     ) -> Result<Attr> {
-        let ino = self.reserve_file()?.ino;
+        let ino = self.next_ino()?;
         self.add_as(who, ino, parent, name, mode, body)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{ChunkKey, ChunkLayout, Cut, DroppedChunk, Ino, ServerUrl};
+use crate::types::{ChunkKey, ChunkLayout, Cut, DroppedChunk, Ino, ServerId};
 
 use super::Namespace;
 use super::records::{CHUNKS, Chunk, Contents, numbered_key};
@@ -39,7 +39,8 @@ impl Namespace<'_> {
         keep: u64,
     ) -> Result<()> {
         let Some(mut chunk) = self.view().chunk(ino, index)? else { return Ok(()) };
-        chunk.cut(keep)?;
+        chunk.cut(keep, self.view().superblock()?.version_floor)?;
+        self.effects.has_cuts = true;
         let incarnation = chunk.incarnation;
         let bytes = chunk.bytes.min(keep);
         self.set_chunk_bytes(contents, ChunkKey { ino, index, incarnation }, chunk, bytes)
@@ -81,7 +82,7 @@ impl Namespace<'_> {
 }
 
 impl Chunk {
-    pub(super) fn new(incarnation: u64, replicas: &[ServerUrl]) -> Self {
+    pub(super) fn new(incarnation: u64, replicas: &[ServerId]) -> Self {
         Self {
             incarnation,
             version: FIRST_VERSION,
@@ -103,15 +104,15 @@ impl Chunk {
         }
     }
 
-    /// Leaves the first `keep` bytes: to be done by the servers.
-    fn cut(&mut self, keep: u64) -> Result<()> {
+    /// Leaves the first `keep` bytes: to be done by the servers. The version is `floor` at least.
+    fn cut(&mut self, keep: u64, floor: u64) -> Result<()> {
         // Who makes this cut needs none of those that would have left more.
         self.cuts.retain(|earlier| earlier.keep < keep);
         if self.cuts.len() >= limits::CUTS_PENDING_MAX {
             let message = "the servers of the chunk still have to carry out earlier truncations";
             return Err(FsError::new(ErrorKind::Busy, message));
         }
-        self.version += 1;
+        self.version = (self.version + 1).max(floor);
         self.cuts.push(Cut { version: self.version, keep });
         Ok(())
     }

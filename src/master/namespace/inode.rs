@@ -1,7 +1,7 @@
 //! Inodes: finding, making, storing, and what is shown of them.
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerUrl};
+use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerId};
 
 use super::records::{
     Body, Contents, Directory, INODES, Inode, encode, ino_key, load, save_superblock,
@@ -52,7 +52,7 @@ impl Namespace<'_> {
 
     /// Takes the next inode number for a new inode that is about to be stored.
     pub(super) fn new_ino(&mut self, inode: &mut Inode) -> Result<Ino> {
-        let ino = self.reserve_file()?.ino;
+        let ino = self.next_ino()?;
         self.count_inode(inode)?;
         Ok(ino)
     }
@@ -82,7 +82,7 @@ impl Namespace<'_> {
         &mut self,
         before: u64,
         after: u64,
-        replicas: &[ServerUrl],
+        replicas: &[ServerId],
     ) -> Result<()> {
         if before != after {
             for server in replicas {

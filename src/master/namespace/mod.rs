@@ -27,6 +27,7 @@ mod cut;
 mod entry;
 mod inode;
 mod layout;
+mod numbers;
 mod orphan;
 mod permission;
 mod readdir;
@@ -43,10 +44,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::{ReadTxn, Txn};
-use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerUrl};
+use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerId};
 
 pub use create::CreateOpen;
 pub use layout::{ChunkUse, LayoutPage};
+pub use numbers::Life;
 pub use orphan::Reaped;
 pub use readdir::PageRequest;
 pub use records::TABLES;
@@ -80,7 +82,10 @@ pub struct Effects {
     /// Inodes that are gone for good, and with them all that belongs to their numbers.
     pub freed: Vec<Ino>,
     /// By how many bytes the chunks on each server grew.
-    pub grown: BTreeMap<ServerUrl, i64>,
+    pub grown: BTreeMap<ServerId, i64>,
+    /// Whether chunks have cuts to be made now. Servers make them for good, so nobody may be told
+    /// of them before this change is on the disk.
+    pub has_cuts: bool,
 }
 
 /// How much there is in the file system. What room there is only the chunk servers know.
@@ -161,7 +166,7 @@ impl<'t> Namespace<'t> {
         if self.view().is_formatted()? {
             return Err(FsError::new(ErrorKind::Exists, "the store has a file system in it"));
         }
-        let superblock = Superblock { next_ino: Ino::ROOT, generation, inodes: 0, bytes: 0 };
+        let superblock = Superblock { generation, ..Superblock::new(Ino::ROOT) };
         save_superblock(self.txn, &superblock);
         let directory = Directory::new(Ino::ROOT);
         let owner = Credentials { uid: root.uid, gid: root.gid, ..Credentials::ROOT };
@@ -178,6 +183,12 @@ impl<'t> Namespace<'t> {
             Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
         });
         changes.collect()
+    }
+
+    /// Whether the changes so far include cuts of chunks.
+    #[must_use]
+    pub fn has_cuts(&self) -> bool {
+        self.effects.has_cuts
     }
 
     fn changed(&mut self, change: Change) {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::{ReadTxn, Table, Txn};
-use crate::types::{Cookie, Cut, FileKind, FileTime, Ino, Name, ServerUrl};
+use crate::types::{Cookie, Cut, FileKind, FileTime, Ino, Name, ServerId};
 
 /// The one record of the whole file system.
 pub(super) const META: Table = Table("filesystem");
@@ -46,20 +46,60 @@ pub const TABLES: [Table; 7] = [META, INODES, ENTRIES, ORDER, XATTRS, CHUNKS, OR
 /// Key of the [`Superblock`].
 const SUPERBLOCK: &[u8] = b"superblock";
 
-/// The version of all encodings so far.
+/// The version of all encodings so far, but for the superblock's.
 const VERSION: u8 = 1;
+
+/// The version of the superblock's encoding. In version 1 it is a [`SuperblockV1`].
+const SUPERBLOCK_VERSION: u8 = 2;
 
 /// What there is once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Superblock {
     /// The next new inode.
     pub(super) next_ino: Ino,
+    /// Inodes below this one may be given out: that it is so is on the disk.
+    pub(super) reserved_ino: Ino,
+    /// What the incarnations of this life are counted from.
+    pub(super) life: u64,
+    /// The least version that a cut of this life gives to a chunk.
+    pub(super) version_floor: u64,
     /// Goes into every new inode; another one for every life of the store's numbers.
     pub(super) generation: u32,
     /// Inodes there are, orphans included.
     pub(super) inodes: u64,
     /// Bytes their contents take up.
     pub(super) bytes: u64,
+}
+
+/// The superblock before numbers were reserved.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SuperblockV1 {
+    next_ino: Ino,
+    generation: u32,
+    inodes: u64,
+    bytes: u64,
+}
+
+impl From<SuperblockV1> for Superblock {
+    fn from(earlier: SuperblockV1) -> Self {
+        let SuperblockV1 { next_ino, generation, inodes, bytes } = earlier;
+        Self { generation, inodes, bytes, ..Self::new(next_ino) }
+    }
+}
+
+impl Superblock {
+    /// Of a file system without inodes, whose numbers nobody has to reserve.
+    pub(super) fn new(next_ino: Ino) -> Self {
+        Self {
+            next_ino,
+            reserved_ino: Ino(u64::MAX),
+            life: 0,
+            version_floor: 0,
+            generation: 0,
+            inodes: 0,
+            bytes: 0,
+        }
+    }
 }
 
 /// An inode.
@@ -106,7 +146,8 @@ pub(super) struct Contents {
     /// Sum of its chunks' bytes.
     pub(super) bytes: u64,
     pub(super) data_version: u64,
-    /// For the next chunk that is made.
+    /// How often its chunks were forgotten: counted from the life's number, the incarnation of
+    /// the next chunk that is made.
     pub(super) incarnation: u64,
 }
 
@@ -146,7 +187,7 @@ pub(super) struct Chunk {
     /// Their versions and their lengths both grow: a cut makes earlier, longer ones needless.
     pub(super) cuts: Vec<Cut>,
     pub(super) bytes: u64,
-    pub(super) replicas: Vec<ServerUrl>,
+    pub(super) replicas: Vec<ServerId>,
 }
 
 /// An inode without a name.
@@ -222,12 +263,19 @@ pub(super) fn load<T: DeserializeOwned>(
 
 /// The superblock, if the store has a file system in it.
 pub(super) fn load_superblock(txn: &dyn ReadTxn) -> Result<Option<Superblock>> {
-    load(txn, META, SUPERBLOCK)
+    let Some(value) = txn.get(META, SUPERBLOCK)? else { return Ok(None) };
+    match value.split_first() {
+        Some((&SUPERBLOCK_VERSION, record)) => postcard::from_bytes(record)
+            .map(Some)
+            .map_err(|_| corrupt("the superblock is malformed")),
+        _ => decode::<SuperblockV1>(META, &value).map(|earlier| Some(earlier.into())),
+    }
 }
 
 /// Stores the superblock.
 pub(super) fn save_superblock(txn: &mut dyn Txn, superblock: &Superblock) {
-    txn.put(META, SUPERBLOCK, &encode(superblock));
+    let value = postcard::to_extend(superblock, vec![SUPERBLOCK_VERSION]);
+    txn.put(META, SUPERBLOCK, &value.expect("numbers have a binary form"));
 }
 
 /// The store holds what this program never wrote.

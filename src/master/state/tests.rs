@@ -13,13 +13,13 @@ use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
 use crate::store::DataDir;
-use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
+use crate::types::{Key, ServerId, StoredValue, Ttl, ValueKind};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const DAY_S: i64 = 86_400;
 
-fn url(n: u16) -> ServerUrl {
-    ServerUrl::new(format!("https://localhost:{}", 9001 + n)).unwrap()
+fn url(n: u16) -> ServerId {
+    format!("https://localhost:{}", 9001 + n).parse().unwrap()
 }
 
 fn key(name: &str) -> Key {
@@ -40,14 +40,43 @@ fn open(path: &Path) -> (State, DataDir) {
     (State::open(&dir, 5).unwrap(), dir)
 }
 
-fn size_of(state: &State, server: &ServerUrl) -> u64 {
+fn size_of(state: &State, server: &ServerId) -> u64 {
     state.sizes().unwrap().iter().find(|(url, _)| url == server).unwrap().1
 }
 
 /// What a client does to write a file.
-fn write_file(state: &mut State, name: &str, server: &ServerUrl, size: u64, ttl_s: i64) {
+fn write_file(state: &mut State, name: &str, server: &ServerId, size: u64, ttl_s: i64) {
     state.change_size(&key(name), server, size, &Weak::new(), NOW).unwrap();
     state.put(&key(name), dict(size), Ttl::from_s(ttl_s), NOW).unwrap();
+}
+
+#[test]
+fn an_empty_key_that_an_earlier_program_took_goes_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut state, lock) = open(dir.path());
+    state.register(&url(0), 0).unwrap();
+    state.put(&key("before"), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    let empty = Key::empty();
+    let stored = super::Stored { value: text("x"), expires: Timestamp(NOW.0 + 1000) };
+    state
+        .logged
+        .write_unchecked(|txn| {
+            super::accounts::change(txn, &empty, &url(0), (0, 700), NOW)?;
+            super::Entries::put(txn, &empty, &stored).map(drop)
+        })
+        .unwrap();
+    drop((state, lock));
+
+    let (mut state, lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (1, 0));
+    for n in 0..20 {
+        state.put(&key(&format!("k{n}")), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    }
+    // After its time, and that of its growth.
+    while state.sweep(Timestamp(NOW.0 + 400_000)).unwrap() {}
+    drop((state, lock));
+    let (state, _lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (21, 0));
 }
 
 #[test]
@@ -130,8 +159,8 @@ fn sizes_and_entries_survive_a_restart() {
 }
 
 /// A dict as a client stores it, of a file with its contents on a server.
-fn placed(size: u64, server: &ServerUrl) -> StoredValue {
-    let attributes = Attributes { size, contents: Some(server.clone()), ..Attributes::default() };
+fn placed(size: u64, server: &ServerId) -> StoredValue {
+    let attributes = Attributes { size, contents: server.as_url(), ..Attributes::default() };
     StoredValue { bytes: attributes.write(Style::Compact), ..dict(size) }
 }
 
