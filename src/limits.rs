@@ -73,9 +73,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time-to-live of an entry: about 100 years, in seconds. A longer one is cut to it.
 pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 
-/// Default of `--backup-every`: updates in the log before the backup is renewed.
-pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
-
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 
@@ -397,8 +394,5 @@ const _: () = {
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
-    assert!(BACKUP_EVERY_DEFAULT > 0);
-    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
-    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::CONNECT_TIMEOUT;
+
 /// Longest time that a command of `htfs` waits for one server.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,3 +25,12 @@ pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
 /// Longest time that a program that ends waits for its last lines to be written. It is part of the
 /// two seconds in which a client unmounts and ends.
 pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Default of `--backup-every`: updates in the log before the backup is renewed.
+pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
+
+const _: () = {
+    assert!(BACKUP_EVERY_DEFAULT > 0);
+    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
+    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
+};
