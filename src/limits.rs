@@ -1,13 +1,16 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount, and of chunk servers as members, are in files of their own.
+//! of a native mount, of chunk servers as members, and of the programs' manners are in files of their
+//! own.
 
 mod members;
 mod mount;
+mod program;
 
 use std::time::Duration;
 
 pub use members::*;
 pub use mount::*;
+pub use program::*;
 
 /// Longest key of a hash table, in bytes. A path has at most 4096.
 pub const KEY_SIZE_MAX: usize = 4096;
@@ -73,21 +76,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time-to-live of an entry: about 100 years, in seconds. A longer one is cut to it.
 pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 
-/// Default of `--backup-every`: updates in the log before the backup is renewed.
-pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
-
-/// Operations of a log that `log.show` answers if nobody says how many.
-pub const LOG_SHOWN_DEFAULT: u64 = 20;
-
-/// Operations of a log in one answer of `log.show`.
-pub const LOG_SHOWN_MAX: u64 = 1000;
-
-/// Longest time that a command of `htfs` waits for one server.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Servers that a command of `htfs` asks at once.
-pub const COMMAND_CALLS_MAX: usize = 16;
-
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 
@@ -134,16 +122,6 @@ pub const LISTING_CALLS_MAX: usize = 8;
 
 /// Largest file that is read just to find out how it is stored, in bytes.
 pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
-
-/// Longest time that the client gives itself to store what is written when it stops.
-pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
-pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
-
-/// Longest time that a program that ends waits for its last lines to be written. It is part of the
-/// two seconds in which a client unmounts and ends.
-pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
@@ -379,8 +357,5 @@ const _: () = {
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
-    assert!(BACKUP_EVERY_DEFAULT > 0);
-    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
-    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

@@ -10,12 +10,18 @@ tokio::task_local! {
     static PATIENCE: Patience;
 }
 
+/// Time between two looks for a server that is not where it was.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The patience of whoever waits. The default is that of work that nobody waits for, or that has its
 /// own way to begin again: a call has the whole timeout of its client, and some attempts.
 #[derive(Clone, Debug, Default)]
 pub struct Patience {
     /// When all calls end; each has the timeout of its client if `None`.
     end: Option<Instant>,
+    /// Somebody waits for the work.
+    is_awaited: bool,
+    /// A call waits for a server that is not there.
     waits: bool,
     given_up: Option<CancellationToken>,
 }
@@ -24,13 +30,13 @@ impl Patience {
     /// Each call has the timeout of its client, and waits for a server that is not there.
     #[must_use]
     pub fn for_each_call() -> Self {
-        Self { end: None, waits: true, given_up: None }
+        Self { is_awaited: true, waits: true, ..Self::default() }
     }
 
     /// All calls end at a moment, and wait until then for a server that is not there.
     #[must_use]
     pub fn until(moment: Instant) -> Self {
-        Self { end: Some(moment), waits: true, given_up: None }
+        Self { end: Some(moment), ..Self::for_each_call() }
     }
 
     /// The same, but calls end as well when the token is cancelled.
@@ -45,12 +51,6 @@ impl Patience {
         Self { waits: false, ..self }
     }
 
-    /// The same, but all calls end at a moment, if there is one.
-    #[must_use]
-    pub fn ending(self, end: Option<Instant>) -> Self {
-        Self { end, ..self }
-    }
-
     /// That of the task that asks.
     #[must_use]
     pub fn current() -> Self {
@@ -62,9 +62,30 @@ impl Patience {
         PATIENCE.scope(self, work)
     }
 
+    /// Waits a moment before another server is looked for. False if there is no time for that.
+    pub async fn pause(&self) -> bool {
+        let is_over = |end: Instant| Instant::now() + PAUSE >= end;
+        if !self.waits || self.end.is_some_and(is_over) {
+            return false;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => true,
+            () = self.given_up() => false,
+        }
+    }
+
+    /// The same, begun now, where each call has `timeout`; for ever if `None`.
+    pub(super) fn begun(self, timeout: Option<Duration>) -> Self {
+        Self { end: self.deadline(timeout), ..self }
+    }
+
+    /// Whether somebody waits for the work.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
     /// Whether a call waits for a server that is not there.
-    #[must_use]
-    pub fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.waits
     }
 
@@ -74,7 +95,7 @@ impl Patience {
     }
 
     /// Returns when nobody waits any more.
-    pub async fn given_up(&self) {
+    pub(super) async fn given_up(&self) {
         match &self.given_up {
             Some(given_up) => given_up.cancelled().await,
             None => std::future::pending().await,
