@@ -8,6 +8,7 @@
 pub mod client;
 pub mod fault;
 pub mod method;
+pub mod peer;
 pub mod program;
 pub mod registry;
 pub mod server;
@@ -20,5 +21,6 @@ pub use client::{CallError, RpcClient};
 pub use dxr::Value;
 pub use fault::Fault;
 pub use method::{Answer, Method, Params, WrongType};
+pub use peer::Peer;
 pub use program::Program;
 pub use registry::{Caller, Registry};
