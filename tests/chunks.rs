@@ -120,10 +120,46 @@ fn contents_are_copied_from_server_to_server() {
         offset: 0,
         length: 11_000_000,
     };
-    rpc.call(here, copy).expect("copy");
+    rpc.call(here, copy.clone()).expect("copy");
     let mut expected = [vec![0; (1 << 20) - 100], data].concat();
     expected.truncate(11_000_000);
     assert!(rpc.call(here, read(key(2, 0), 0, 64 << 20)).expect("read") == expected);
+
+    // From elsewhere nothing is copied: nobody is even called there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let stranger = format!("https://{}", listener.local_addr().expect("its address"));
+    let from_server = Optional(Some(ServerUrl::new(stranger).expect("a URL")));
+    let answer = rpc.call(here, Copy { from_server, ..copy });
+    assert_eq!(kind(answer), ErrorKind::UnknownServer);
+    assert!(listener.accept().is_err(), "the stranger was called");
+}
+
+#[test]
+fn a_server_that_joined_just_now_is_copied_from() {
+    let mut cluster = Cluster::start(&Kind::Rust, 1);
+    let rpc = Rpc::new();
+    let copy = |from: &str| Copy {
+        from_server: Optional(Some(ServerUrl::new(from).expect("a URL"))),
+        from_chunk: key(1, 0),
+        from_version: ChunkVersion::of(1),
+        from_offset: 0,
+        chunk: key(2, 0),
+        version: ChunkVersion::of(1),
+        offset: 0,
+        length: 5,
+    };
+    let here = cluster.chunks[0].url.clone();
+    assert_eq!(kind(rpc.call(&here, copy("https://localhost:1"))), ErrorKind::UnknownServer);
+    cluster.add_chunk();
+    let there = &cluster.chunks[1].url;
+    rpc.call(there, write(key(1, 0), 0, "hello")).expect("write");
+    let copied = thread::scope(|scope| {
+        let copies: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| Rpc::new().call(&here, copy(there)))).collect();
+        copies.into_iter().map(|copy| copy.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert!(copied.into_iter().all(|copy| copy.is_ok()));
 }
 
 #[test]

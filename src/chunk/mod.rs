@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::descriptors;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::listen::Listen;
@@ -37,7 +38,7 @@ use contents::Contents;
 use gateway::Gateway;
 use heartbeat::Heart;
 use membership::Membership;
-use native::{NativeStore, StagedValues};
+use native::{NativeStore, Peers, StagedValues};
 
 /// What a chunk server needs to know.
 #[derive(Clone, Debug)]
@@ -127,6 +128,7 @@ impl Running {
 /// # Errors
 /// Says in one line what is wrong with the keys, the address or the data directory.
 pub async fn start(config: Config) -> Result<Running> {
+    descriptors::want();
     let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
     let identity = Identity::load(&config.cert, &config.key).map_err(keys)?;
     let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
@@ -151,7 +153,8 @@ pub async fn start(config: Config) -> Result<Running> {
     let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
     let mut registry = service::registry(&dir, &contents);
     let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
-    native::register(&mut registry, &chunks, &staged, &client);
+    let peers = Arc::new(Peers::new(client.clone(), master.clone()));
+    native::register(&mut registry, &chunks, &staged, &peers);
     let names = (&master, &url);
     let gateway = Gateway::new((&contents, &chunks), &client, names, config.reclaim_age_min);
     gateway::register(&mut registry, &gateway);

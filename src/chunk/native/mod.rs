@@ -55,6 +55,7 @@ mod inspect;
 mod load;
 pub mod local;
 mod mark;
+mod peers;
 mod read;
 mod record;
 mod remote;
@@ -90,6 +91,7 @@ use crate::types::ChunkKey;
 
 pub use self::adopt::StagedValues;
 pub use self::copy::{ChunkSource, CopyFrom};
+pub use self::peers::Peers;
 pub use self::record::TABLES;
 pub use self::service::{register, tend};
 

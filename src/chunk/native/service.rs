@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
-use super::remote::RemoteSource;
+use super::peers::Peers;
 use super::{CopyFrom, NativeStore, StagedValues};
 use crate::error::Result;
 use crate::limits;
@@ -14,17 +14,17 @@ use crate::proto::chunk::{
     SyncChunks, Truncate, Write, Zero,
 };
 use crate::proto::values::Done;
-use crate::rpc::{Method, Registry, RpcClient};
+use crate::rpc::{Method, Registry};
 use crate::store::in_background;
 
 /// Offers all methods of the native contents. `staged` are the values that classic clients put:
 /// `chunk.sync` covers them, too, so this has to come after their own methods.
-/// `peers` calls other chunk servers, for `chunk.copy`.
+/// `peers` are the other chunk servers, for `chunk.copy`.
 pub fn register(
     registry: &mut Registry,
     store: &Arc<NativeStore>,
     staged: &Arc<dyn StagedValues>,
-    peers: &RpcClient,
+    peers: &Arc<Peers>,
 ) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Read, _| {
@@ -50,7 +50,7 @@ fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Res
     }
 }
 
-fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &RpcClient) {
+fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &Arc<Peers>) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Write, _| {
         let own = Arc::clone(&own);
@@ -74,7 +74,7 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &R
     offer(registry, store, |store, call: Zero| {
         store.zero(&call.chunk, &call.version, call.offset, call.length)
     });
-    let peers = peers.clone();
+    let peers = Arc::clone(peers);
     offer(registry, store, move |store, call: Copy| {
         let from =
             CopyFrom { key: call.from_chunk, at: call.from_version, offset: call.from_offset };
@@ -82,7 +82,7 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &R
         match call.from_server.0 {
             None => store.copy(store, &from, target, call.offset, call.length),
             Some(server) => {
-                let source = RemoteSource::new(peers.clone(), server);
+                let source = peers.source(server)?;
                 store.copy(&source, &from, target, call.offset, call.length)
             }
         }
