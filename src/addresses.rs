@@ -37,16 +37,27 @@ impl Addresses {
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
+        match self.find(name) {
+            None if !name.is_number() => Ok(by_url(name)),
+            None => self.of_member(name, ask).await,
+            Some(located) => Ok(located),
+        }
+    }
+
+    /// Where a server is that must be a member of the cluster.
+    ///
+    /// # Errors
+    /// As [`Addresses::of`].
+    pub async fn of_member<F>(&self, name: &ServerId, ask: impl FnOnce() -> F) -> Result<Located>
+    where
+        F: Future<Output = Result<Vec<Member>>>,
+    {
         if let Some(located) = self.find(name) {
             return Ok(located);
         }
-        if !name.is_number() {
-            return Ok(by_url(name));
-        }
         self.refresh(None, ask).await?;
         self.find(name).ok_or_else(|| {
-            let message =
-                format!("the master does not know where chunk server {} is", name.short());
+            let message = format!("the master knows no chunk server {}", name.short());
             FsError::new(ErrorKind::UnknownServer, message)
         })
     }
@@ -78,13 +89,23 @@ impl Addresses {
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
+        let begun = Instant::now();
         let mut asked = self.asked.lock().await;
         let is_moved = |(name, tried): (&ServerId, &Located)| {
             self.find(name).is_some_and(|located| located != *tried)
         };
-        let is_recent = asked.is_some_and(|asked| asked.elapsed() < limits::ADDRESSES_AGE_MIN);
-        if is_recent || tried.is_some_and(is_moved) {
+        let is_answered = asked.is_some_and(|asked| asked >= begun) || tried.is_some_and(is_moved);
+        if is_answered {
             return Ok(());
+        }
+        if let Some(next) = asked.map(|asked| asked + limits::ADDRESSES_AGE_MIN)
+            && next > begun
+        {
+            if tried.is_some() {
+                return Ok(());
+            }
+            // It may have joined just now.
+            tokio::time::sleep_until(next.into()).await;
         }
         let members = ask().await?;
         *asked = Some(Instant::now());

@@ -30,6 +30,7 @@ pub mod chunk;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod descriptors;
 pub mod dump;
 pub mod embedded;
 pub mod error;

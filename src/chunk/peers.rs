@@ -39,7 +39,7 @@ impl Peers {
     /// # Errors
     /// `UnknownServer`; that the master cannot be asked.
     pub async fn locate(&self, name: &ServerId) -> Result<Located> {
-        self.addresses.of(name, || self.members()).await
+        self.addresses.of_member(name, || self.members()).await
     }
 
     /// Asks another chunk server, wherever it is now.

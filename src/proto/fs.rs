@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{DIRECTORY_PAGE_MAX, LAYOUT_PAGE_MAX};
 use crate::proto::field::{Packed, method};
 use crate::proto::values::Done;
 pub use crate::proto::xattr::{GetXattr, ListXattr, RemoveXattr, SetXattr};
@@ -16,6 +17,12 @@ use crate::types::{
     Access, Attr, ChunkKey, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name,
     RenameMode, SetAttr,
 };
+
+/// Bytes of an entry of a directory with its attributes: half of them are for the name.
+const ENTRY_SIZE_MAX: u64 = 512;
+
+/// Bytes of the place of a chunk: nearly all are for the URL of its server.
+const LAYOUT_SIZE_MAX: u64 = 512;
 
 /// A session of one client: see [`crate::proto::session`]. 0 stands for none.
 pub type SessionId = u64;
@@ -310,7 +317,9 @@ method! {
         with_attributes: bool,
         /// Who asks.
         who: Packed<Credentials>,
-    } -> Packed<DirPage>
+    } -> Packed<DirPage>, at most |call| {
+        u64::from(call.limit).min(DIRECTORY_PAGE_MAX as u64) * ENTRY_SIZE_MAX
+    }
 }
 
 method! {
@@ -328,7 +337,9 @@ method! {
         index: u64,
         /// Chunks at most, from that index on; more than one index may be passed over for each.
         count: u32,
-    } -> Packed<Vec<ChunkLayout>>
+    } -> Packed<Vec<ChunkLayout>>, at most |call| {
+        u64::from(call.count).min(LAYOUT_PAGE_MAX as u64) * LAYOUT_SIZE_MAX
+    }
 }
 
 method! {

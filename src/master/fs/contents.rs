@@ -25,7 +25,7 @@ impl FileSystem {
         let Open { ino, mode: Packed(mode), who: Packed(who), session } = call;
         lock(&self.sessions).opened(session, ino)?;
         let wanted = wanted(&mode);
-        let opened = self.look(|view| {
+        let found = self.look(|view| {
             let attr = view.open(&who, ino, wanted)?;
             let layout = match attr.kind {
                 FileKind::Regular => view.layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks,
@@ -34,7 +34,11 @@ impl FileSystem {
             let is_directory = attr.kind == FileKind::Directory;
             let listing = is_directory.then(|| view.readdir(ino, BEGINNING)).transpose()?;
             Ok(Opened { attr, is_new: false, layout, parent: None, listing })
-        })?;
+        });
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale) {
+            lock(&self.sessions).is_gone(session, ino);
+        }
+        let opened = found?;
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }

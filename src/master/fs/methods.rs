@@ -7,6 +7,7 @@ use tokio::task::block_in_place;
 
 use super::FileSystem;
 use crate::error::Result;
+use crate::proto::session::{Attach, Renew};
 use crate::rpc::{Method, Registry};
 
 impl FileSystem {
@@ -56,9 +57,13 @@ impl FileSystem {
     }
 
     fn add_clients(self: &Arc<Self>, registry: &mut Registry) {
-        self.may_wait(registry, Self::attach);
+        let files = Arc::clone(self);
+        registry.add(move |call: Attach, caller| {
+            ready(block_in_place(|| files.attach(call, caller.peer())))
+        });
         self.may_wait(registry, Self::detach);
-        self.quick(registry, Self::renew);
+        let files = Arc::clone(self);
+        registry.add_quick(move |call: Renew, caller| ready(files.renew(call, caller.peer())));
         self.quick(registry, Self::getlk);
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).wait_events(call));

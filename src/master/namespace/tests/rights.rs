@@ -151,6 +151,11 @@ fn who_may_write_may_touch_and_only_owners_choose_times() {
         assert_eq!(refusal(answer), ErrorKind::NotPermitted);
         utimens(&mut scene, &alice(), file, atime, mtime).unwrap();
     }
+    let none = SetTime::At(FileTime { seconds: 0, nanoseconds: 1_000_000_000 });
+    for (atime, mtime) in [(none, keep), (now, none)] {
+        let answer = utimens(&mut scene, &alice(), file, atime, mtime);
+        assert_eq!(refusal(answer), ErrorKind::InvalidArgument);
+    }
     let touched = utimens(&mut scene, &bob(), file, now, now).unwrap();
     let times = (touched.atime, touched.mtime, touched.ctime);
     assert_eq!(times, (scene.now(), scene.now(), scene.now()));
