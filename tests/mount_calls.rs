@@ -55,7 +55,13 @@ async fn five_megabytes_in_small_pieces_cost_one_transfer() {
     let memory = Memory::open(proxy, None, (0, 0)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (source, timeout) = ("counted".to_owned(), limits::CALL_TIMEOUT);
-    let options = Options { source, timeout, allows_other: false };
+    let options = Options {
+        source,
+        timeout,
+        allows_other: false,
+        trusts_set_id: false,
+        trusts_devices: false,
+    };
     let mounted = Mounted::new(memory, dir.path(), options).await.unwrap();
 
     let count = || std::mem::take(&mut *calls.calls.lock().unwrap());

@@ -154,6 +154,14 @@ impl State {
         Some(Arc::clone(&self.flying))
     }
 
+    /// Forgets bytes that were written here and could not be sent.
+    pub(super) fn forget_written(&mut self, offset: u64, length: u64) {
+        self.dirty.remove(offset, length);
+        if self.dirty.is_empty() {
+            self.dirty_since = None;
+        }
+    }
+
     /// The flight arrived: its bytes are at the servers.
     pub(super) fn land(&mut self) {
         let flight = std::mem::take(&mut self.flying);
