@@ -57,15 +57,19 @@ impl<C: Cluster> NativeFs<C> {
             false => None,
         };
         let offset = appended.map_or(offset, |appended| appended.offset);
-        let (held, loses_set_id) = {
+        let (held, loses_set_id, has_pages) = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
             state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
             let Attr { mode, gid, .. } = state.attr;
-            (held, who.mode_after_write(mode, gid) != mode)
+            let has_pages = file.is_direct && state.handles > state.direct_handles;
+            (held, who.mode_after_write(mode, gid) != mode, has_pages)
         };
+        if has_pages && length > 0 {
+            self.drop_pages_under(file.inode.ino, offset, length).await?;
+        }
         if let Some(appended) = appended {
             self.finish_append(&file, appended, length, who).await?;
         } else if file.is_sync {
@@ -79,6 +83,17 @@ impl<C: Cluster> NativeFs<C> {
             self.flush_in_background(&file.inode);
         }
         Ok(offset)
+    }
+
+    /// Drops the kernel's pages of a range that was just written past them. Somebody who reads through
+    /// pages may have brought the old bytes there while the new ones were on their way here, and after
+    /// an asynchronous write the kernel does not look.
+    ///
+    /// A page that is being read has to come first, and its request may wait in the kernel until this
+    /// write, of many, is answered: so the wait for it is short. It is dropped all the same then.
+    async fn drop_pages_under(&self, ino: Ino, offset: u64, length: u64) -> Result<()> {
+        let dropped = self.tell_kernel(move |notify| notify.range_now(ino, offset, length));
+        tokio::time::timeout(limits::DROPPED_PAGES_WAIT, dropped).await.unwrap_or(Ok(()))
     }
 
     /// What was written to the file survives a power cut when this returns.

@@ -4,7 +4,6 @@
 //! locks of ranges here, and those of `flock` cover the whole file: they see each other, as they do
 //! on NFS.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::data::Cluster;
@@ -112,10 +111,7 @@ impl<C: Cluster> NativeFs<C> {
         if self.cache.swap_pages(ino, now) {
             return Ok(());
         }
-        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || notify.contents_now(ino))
-            .await
-            .map_err(|error| super::given_up(&error))
+        self.tell_kernel(move |notify| notify.contents_now(ino)).await
     }
 
     /// Clears all locks that an owner has on a file.
