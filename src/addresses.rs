@@ -37,11 +37,17 @@ impl Addresses {
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
-        match self.find(name) {
-            None if !name.is_number() => Ok(by_url(name)),
-            None => self.of_member(name, ask).await,
-            Some(located) => Ok(located),
+        if let Some(located) = self.find(name) {
+            return Ok(located);
         }
+        if name.is_number() {
+            return self.of_member(name, ask).await;
+        }
+        // It may have got an identity since, and be somewhere else: another server may be there now.
+        if self.asked.lock().await.is_none() {
+            self.refresh(None, ask).await?;
+        }
+        Ok(self.find(name).unwrap_or_else(|| by_url(name)))
     }
 
     /// Where a server is that must be a member of the cluster.
@@ -166,9 +172,22 @@ mod tests {
     async fn what_has_no_identity_is_at_its_url() {
         let addresses = Addresses::default();
         let url = ServerUrl::new("https://localhost:9001").unwrap();
-        let located = addresses.of(&ServerId::from(&url), nobody_asks).await.unwrap();
+        let name = ServerId::from(&url);
+        let located = addresses.of(&name, async || Ok(Vec::new())).await.unwrap();
         assert_eq!(*located.address, *url.as_str());
+        assert_eq!(addresses.of(&name, nobody_asks).await.unwrap(), located);
         let unknown = addresses.of(&ServerId::new(7), async || Ok(Vec::new())).await;
         assert_eq!(unknown.unwrap_err().kind(), ErrorKind::UnknownServer);
+    }
+
+    #[tokio::test]
+    async fn what_older_records_name_by_its_url_is_where_its_identity_is() {
+        let addresses = Addresses::default();
+        let name = ServerId::from(&ServerUrl::new("https://localhost:9001").unwrap());
+        // Somebody else is at that URL by now.
+        let members = vec![Member { named: name.clone(), ..member(1, 9002) }, member(2, 9001)];
+        let located = addresses.of(&name, async || Ok(members)).await.unwrap();
+        assert_eq!(located.server, ServerId::new(1));
+        assert!(located.address.starts_with("https://localhost:9002#"));
     }
 }

@@ -215,6 +215,33 @@ async fn an_error_of_a_background_write_is_told_once_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn an_append_that_fails_leaves_nothing_behind() {
+    let cluster = FakeCluster::new();
+    let ((a, _a), (b, _b)) = (cluster.client().await, cluster.client().await);
+    let (_, ino) = create(&a, "f").await;
+    let flags = OpenFlags(libc::O_RDWR | libc::O_APPEND);
+    for options in [0, libc::O_SYNC] {
+        truncate(&a, ino, 0).await;
+        let flags = OpenFlags(flags.0 | options);
+        let handle = a.open(ino, flags, &ROOT).await.unwrap().handle;
+        let append = async |text: &'static [u8]| {
+            a.write(handle, 0, Bytes::from_static(text), true, &ROOT).await
+        };
+        assert_eq!(append(b"one;").await.unwrap(), 0);
+        cluster.failing_writes.store(1, Ordering::SeqCst);
+        assert_eq!(append(b"two, longer;").await.unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(a.dirty_byte_count(), 0, "no later attempt brings it after all");
+        for fs in [&a, &b] {
+            assert_eq!(fs.getattr(ino).await.unwrap().size, 4);
+            assert_eq!(read_all(fs, ino).await, b"one;");
+        }
+        assert_eq!(append(b"six;").await.unwrap(), 4);
+        assert_eq!(read_all(&b, ino).await, b"one;six;");
+        a.release(handle, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn cuts_and_holes_read_as_zeros() {
     let cluster = FakeCluster::new();
     let (fs, _guard) = cluster.client().await;

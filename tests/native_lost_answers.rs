@@ -61,6 +61,10 @@ impl Notify for Told {
     fn contents_now(&self, ino: Ino) {
         self.contents(ino);
     }
+
+    fn range_now(&self, ino: Ino, _: u64, _: u64) {
+        self.contents(ino);
+    }
 }
 
 fn name(text: &str) -> Name {

@@ -128,6 +128,8 @@ pub trait Notify: Send + Sync {
     /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
     /// reads of the kernel that are under way, and for writes: what was stored in mappings comes first.
     fn contents_now(&self, ino: Ino);
+    /// [`Self::contents_now`] for a range that is not empty.
+    fn range_now(&self, ino: Ino, offset: u64, length: u64);
 }
 
 /// A file system; clones share everything. Every call may come from any thread, at any time.

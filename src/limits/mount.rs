@@ -34,6 +34,9 @@ pub const SMALL_FILE_SIZE_MAX: u64 = 64 << 10;
 /// How long opening a small file waits for them at most.
 pub const EARLY_CONTENTS_WAIT: Duration = Duration::from_millis(20);
 
+/// How long a direct write waits at most until the kernel has dropped its pages there.
+pub const DROPPED_PAGES_WAIT: Duration = Duration::from_millis(100);
+
 /// Names, present or absent, that a mount remembers.
 pub const ENTRIES_CACHED_MAX: usize = 131_072;
 

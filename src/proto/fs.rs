@@ -89,6 +89,15 @@ pub struct Written {
     pub is_durable: bool,
 }
 
+/// The room that was made for an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// The version of the contents with it.
+    pub data_version: u64,
+}
+
 /// What one chunk takes up now, for the account of space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkBytes {
@@ -381,5 +390,20 @@ method! {
         who: Packed<Credentials>,
         /// The session that appends, which need not be told.
         session: SessionId,
-    } -> u64
+    } -> Packed<Appended>
+}
+
+method! {
+    /// Gives the room of an append back that could not be written, unless the file has changed since:
+    /// nothing happens then. Answers the attributes of now.
+    [once] AbortAppend = "fs.abort_append" {
+        /// The file.
+        ino: Ino,
+        /// What `fs.append` answered.
+        appended: Packed<Appended>,
+        /// Who appends.
+        who: Packed<Credentials>,
+        /// The session that appends, which need not be told.
+        session: SessionId,
+    } -> Packed<Attr>
 }

@@ -9,6 +9,7 @@ mod common;
 mod append;
 mod attributes;
 mod bounds;
+mod direct;
 mod durability;
 mod errors;
 mod file_handles;

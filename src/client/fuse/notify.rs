@@ -20,6 +20,7 @@ enum Note {
     Entry(Ino, Name),
     Attributes(Ino),
     Contents(Ino),
+    Range(Ino, u64, u64),
 }
 
 /// Passes changes on in a thread of its own: the kernel may hold a notification up until a request
@@ -80,6 +81,10 @@ impl Notify for KernelNotify {
     fn contents_now(&self, ino: Ino) {
         tell(&self.direct, &Note::Contents(ino));
     }
+
+    fn range_now(&self, ino: Ino, offset: u64, length: u64) {
+        tell(&self.direct, &Note::Range(ino, offset, length));
+    }
 }
 
 /// Ends when nobody can send any more.
@@ -98,6 +103,9 @@ fn tell(notifier: &Notifier, note: &Note) {
         // A negative offset is about attributes only (`fuse_reverse_inval_inode`).
         Note::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
         Note::Contents(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+        Note::Range(ino, offset, length) => {
+            notifier.inval_inode(INodeNo(ino.0), offset.cast_signed(), length.cast_signed())
+        }
     };
     if let Err(error) = told {
         tracing::debug!("the kernel does not take a notification: {error}");

@@ -59,6 +59,21 @@ impl<C: Cluster> NativeFs<C> {
         self.notify.get_or_init(|| notify);
     }
 
+    /// Tells the kernel what may have to wait for reads or writes of its own, which this mount answers
+    /// meanwhile. Nobody may hold the turn of a file.
+    ///
+    /// # Errors
+    /// `Io` if the mount is about to end.
+    pub(super) async fn tell_kernel(
+        &self,
+        tell: impl FnOnce(&dyn Notify) + Send + 'static,
+    ) -> Result<()> {
+        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
+        tokio::task::spawn_blocking(move || tell(&*notify))
+            .await
+            .map_err(|error| super::given_up(&error))
+    }
+
     /// Keeps the mount in step with the cluster until `shutdown`: events, renewals, old writes.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let all = async {

@@ -143,9 +143,7 @@ impl<C: Cluster> NativeFs<C> {
         let fs::Opened { attr, is_new, layout, .. } = opened;
         self.session.note_opened();
         let access = if flags.has(FLAG_EXECUTE) { Access::READ } else { flags.access() };
-        // O_SYNC contains O_DSYNC; the bytes and the size are what both ask for.
-        let is_sync = flags.has(libc::O_DSYNC);
-        let (handle, inode) = self.inodes.open(attr.clone(), access, is_sync)?;
+        let (handle, inode) = self.inodes.open(attr.clone(), access, flags)?;
         {
             let mut state = inode.state();
             state.is_stale = false;

@@ -4,7 +4,6 @@
 //! locks of ranges here, and those of `flock` cover the whole file: they see each other, as they do
 //! on NFS.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::data::Cluster;
@@ -140,10 +139,7 @@ impl<C: Cluster> NativeFs<C> {
                 self.take_change(&Change::Contents(ino));
             }
         }
-        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || notify.contents_now(ino))
-            .await
-            .map_err(|error| super::given_up(&error))
+        self.tell_kernel(move |notify| notify.contents_now(ino)).await
     }
 
     /// Frees the locks of those who leave a file, by their numbers. What cannot be told now is told

@@ -1,9 +1,10 @@
 //! The native client: a mount of the whole tree, coherent with all others.
 //!
-//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`, `ranges` and
-//! `locks` hold its operations by theme, and `vfs` offers them in the words of the kernel. Below it
-//! are two narrow interfaces, [`meta::Meta`] to the master and [`data::ChunkIo`] to the chunk
-//! servers, and [`remote`], which does both over the network. [`attached`] is one at work.
+//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`,
+//! `append`, `ranges` and `locks` hold its operations by theme, and `vfs` offers them in the words of
+//! the kernel. Below it are two narrow interfaces, [`meta::Meta`] to the master and
+//! [`data::ChunkIo`] to the chunk servers, and [`remote`], which does both over the network.
+//! [`attached`] is one at work.
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
@@ -13,6 +14,7 @@
 //! knows.
 
 mod ahead;
+mod append;
 pub mod attached;
 mod attributes;
 mod bounded;

@@ -8,7 +8,9 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace, PageRequest};
 use crate::proto::Packed;
-use crate::proto::fs::{Append, Create, Extend, Layout, Open, OpenMode, Opened};
+use crate::proto::fs::{
+    AbortAppend, Append, Appended, Create, Extend, Layout, Open, OpenMode, Opened,
+};
 use crate::store::in_background;
 use crate::types::{Access, Attr, ChunkLayout, Cookie, Credentials, FileKind, Ino, SetAttr};
 
@@ -122,10 +124,21 @@ impl FileSystem {
         Ok(Packed(attr))
     }
 
-    pub(super) fn append(&self, call: Append) -> Result<u64> {
+    pub(super) fn append(&self, call: Append) -> Result<Packed<Appended>> {
         let Append { ino, length, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::One(ino) };
-        self.change(origin, |ns| ns.append(&who, ino, length))
+        self.change(origin, |ns| {
+            let offset = ns.append(&who, ino, length)?;
+            let data_version = ns.view().getattr(ino)?.data_version;
+            Ok(Packed(Appended { offset, data_version }))
+        })
+    }
+
+    pub(super) fn abort_append(&self, call: AbortAppend) -> Result<Packed<Attr>> {
+        let AbortAppend { ino, appended: Packed(appended), who: Packed(who), session } = call;
+        let Appended { offset, data_version } = appended;
+        let origin = Origin { session, known: Known::One(ino) };
+        self.change(origin, |ns| ns.abort_append(&who, ino, offset, data_version)).map(Packed)
     }
 
     /// Servers for the first chunk of a file that is opened to be written and has none. Without a

@@ -51,6 +51,7 @@ impl FileSystem {
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
+        self.quick(registry, Self::abort_append);
         self.may_wait(registry, Self::join);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
