@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk};
 use super::disk::ChunkFile;
+use super::load::read_data;
 use super::mark::Touched;
 use super::read::in_memory;
 use super::sum::Sum;
@@ -24,7 +25,7 @@ impl NativeStore {
         offset: u64,
         length: u64,
     ) -> Result<u64> {
-        self.clear(key, at, (offset, length), |file, from, length| Ok(file.punch(from, length)?))
+        self.clear(key, at, (offset, length), |_, _, _| Ok(()))
     }
 
     /// Makes a range zeros and keeps its room, or gets some; answers the bytes that the chunk holds
@@ -34,10 +35,8 @@ impl NativeStore {
     /// As [`NativeStore::punch`]; `NoSpace` if the disk is full, with the range zeros already.
     pub fn zero(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<u64> {
         self.room.take(length)?;
-        self.clear(key, at, (offset, length), |file, from, length| {
-            file.punch(from, length)?;
-            Ok(file.allocate(from, length)?)
-        })
+        let allocate = |file: &dyn ChunkFile, from, length| Ok(file.allocate(from, length)?);
+        self.clear(key, at, (offset, length), allocate)
     }
 
     fn clear(
@@ -45,7 +44,7 @@ impl NativeStore {
         key: &ChunkKey,
         at: &ChunkVersion,
         (offset, length): (u64, u64),
-        clear: impl Fn(&dyn ChunkFile, u64, u64) -> Result<()>,
+        afterwards: impl Fn(&dyn ChunkFile, u64, u64) -> Result<()>,
     ) -> Result<u64> {
         let end = end_of(offset, length)?;
         let chunk = self.chunk(key);
@@ -61,12 +60,30 @@ impl NativeStore {
         let sums = sums.collect::<Result<Vec<Sum>>>()?;
         self.mark(&chunk, &hold, &blocks)?;
         let file = self.file_to_write(&chunk, end)?;
-        let result = clear(&*file, offset, end - offset);
+        let punched = file.punch(offset, end - offset);
+        let sums = if punched.is_ok() { sums } else { self.sums_of(&chunk, &*file, &blocks) };
         let mut state = chunk.state();
         blocks.iter().zip(sums).for_each(|(touched, sum)| state.set_sum(touched.block, sum));
         let held = state.held;
         drop(state);
-        result.map(|()| held)
+        punched?;
+        afterwards(&*file, offset, end - offset).map(|()| held)
+    }
+
+    /// The sums of blocks of which nobody knows what a failure has left in the file. They are marked,
+    /// and the file has the last word, as after a crash.
+    fn sums_of(&self, chunk: &Arc<Chunk>, file: &dyn ChunkFile, blocks: &[Touched]) -> Vec<Sum> {
+        let sum = |touched: &Touched| {
+            let start = touched.block as u64 * BLOCK;
+            let length = file.length()?.min(start + BLOCK);
+            Ok(Sum::of(&read_data(file, start, length)?))
+        };
+        let sums: Result<Vec<Sum>> = blocks.iter().map(sum).collect();
+        sums.unwrap_or_else(|error| {
+            chunk.state().is_broken = true;
+            tracing::error!(chunk = %chunk.key, "cannot see what a failed change has left: {error}");
+            blocks.iter().map(|touched| chunk.state().sum(touched.block)).collect()
+        })
     }
 
     /// The sum of a block when a range of the chunk is zeros. The caller holds the chunk.
