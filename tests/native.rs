@@ -237,7 +237,7 @@ async fn an_append_that_fails_leaves_nothing_behind() {
         }
         assert_eq!(append(b"six;").await.unwrap(), 4);
         assert_eq!(read_all(&b, ino).await, b"one;six;");
-        a.release(handle, None).await.unwrap();
+        a.release(handle).await.unwrap();
     }
 }
 
