@@ -46,7 +46,8 @@ impl Client {
 
     async fn create(&self, name: String) -> Opened {
         let access = Access::READ.and(Access::WRITE);
-        let open = OpenMode { access, is_truncating: false, is_exclusive: true };
+        let open =
+            OpenMode { access, is_truncating: false, is_exclusive: true, keeps_atime: false };
         let call = Create {
             parent: Ino::ROOT,
             name: Name::new(name).unwrap(),

@@ -91,6 +91,15 @@ struct Args {
     #[arg(long)]
     allow_other: bool,
 
+    /// Let programs run with the rights that set-id bits and capabilities in the file system give
+    /// them: whoever can write to the cluster can become root here then. Only root can ask for it
+    #[arg(long)]
+    suid: bool,
+
+    /// Let device files in the file system be opened; with the same danger
+    #[arg(long)]
+    dev: bool,
+
     #[command(flatten)]
     log: LogArgs,
 }
@@ -142,6 +151,8 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
+            trusts_set_id: self.suid,
+            trusts_devices: self.dev,
             is_classic: self.is_classic(),
             ..config
         }
@@ -176,7 +187,7 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
         return Ok(());
     };
     let mut running: Running = started?;
-    htfs::output::say(&format!("mounted on {}", running.mountpoint().display()));
+    cli::say(&format!("mounted on {}", running.mountpoint().display()));
     let ended = shutdown.run_until_cancelled(running.ended()).await.unwrap_or(Ok(()));
     // Whoever has unmounted it: the master is told, so that nobody waits for this session.
     let stopped = running.stop().await;
@@ -184,7 +195,7 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
 }
 
 fn tell(dir: &Path, master: &str, ca: &Path) {
-    htfs::output::say(&format!(
+    cli::say(&format!(
         "keys and data are in {}\nthe master is {master}; other clients on this machine find it \
          with --master {master} --ca {}\nCtrl-C stops it; the same command starts it again, with \
          the same files",

@@ -1,13 +1,13 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount and of the programs' manners are in files of their own.
+//! of a native mount, and of chunk servers as members, are in files of their own.
 
+mod members;
 mod mount;
-mod program;
 
 use std::time::Duration;
 
+pub use members::*;
 pub use mount::*;
-pub use program::*;
 
 /// Longest key of a hash table, in bytes. A path has at most 4096.
 pub const KEY_SIZE_MAX: usize = 4096;
@@ -73,6 +73,21 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time-to-live of an entry: about 100 years, in seconds. A longer one is cut to it.
 pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
 
+/// Default of `--backup-every`: updates in the log before the backup is renewed.
+pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
+
+/// Operations of a log that `log.show` answers if nobody says how many.
+pub const LOG_SHOWN_DEFAULT: u64 = 20;
+
+/// Operations of a log in one answer of `log.show`.
+pub const LOG_SHOWN_MAX: u64 = 1000;
+
+/// Longest time that a command of `htfs` waits for one server.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Servers that a command of `htfs` asks at once.
+pub const COMMAND_CALLS_MAX: usize = 16;
+
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
 
@@ -119,6 +134,16 @@ pub const LISTING_CALLS_MAX: usize = 8;
 
 /// Largest file that is read just to find out how it is stored, in bytes.
 pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
+
+/// Longest time that the client gives itself to store what is written when it stops.
+pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
+pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
+
+/// Longest time that a program that ends waits for its last lines to be written. It is part of the
+/// two seconds in which a client unmounts and ends.
+pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
@@ -186,18 +211,16 @@ pub const DISK_RESERVE: u64 = 32 << 20;
 /// end of the disk in the middle of a write.
 pub const DISK_RESERVE_LAST: u64 = 8 << 20;
 
+/// Room on the disk that is held for deletions alone, in bytes, also against other programs: tens of
+/// thousands of them, and what the store writes out meanwhile.
+pub const DELETION_RESERVE: u64 = 16 << 20;
+
 /// Updates in the log before the backup is renewed although there are fewer than
 /// `--backup-every`, in bytes: they are held in memory, too.
 pub const LOG_SIZE_MAX: usize = 64 << 20;
 
 /// How long the growth that `changeSize` announced waits for the `put` of the file.
 pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Time between two announcements of a chunk server at the master, in the mean.
-pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
-
-/// Longest time between two attempts of a chunk server to reach the master.
-pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A session ends this long after its last renewal: its locks are free then, and the files that
 /// only it had open. Long enough for a client whose machine was busy or asleep for a moment.
@@ -284,47 +307,8 @@ pub const RECLAIMED_AT_ONCE_MAX: usize = 65_536;
 /// A staged value that is younger makes no room: its client is on its way to the master.
 pub const RECLAIM_AGE_MIN: Duration = Duration::from_secs(60);
 
-/// Time between two heartbeats of a chunk server.
-pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
-
-/// Time until the next attempt after a heartbeat that failed.
-pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(500);
-
-/// A chunk server that was silent for so long gets no new chunks.
-pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Room that a chunk server must have left to get a new chunk, in bytes.
 pub const PLACEMENT_ROOM_MIN: u64 = 1 << 20;
-
-/// Chunks that one answer to a heartbeat tells to delete.
-pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
-
-/// Chunks that one `cluster.report` can name.
-pub const REPORT_PAGE_MAX: usize = 1000;
-
-/// A chunk that a server holds and no file refers to is set aside after this long, counted while the
-/// server is up.
-pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
-
-/// And removed after this long: time to notice that a master was started with older data.
-pub const STRAY_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// So many chunks that no file refers to can be what crashes of clients and servers left. Of more,
-/// none is touched if they are also more than one in [`STRAYS_SHARE`] chunks of the server.
-pub const STRAYS_MANY: u64 = 100;
-
-/// See [`STRAYS_MANY`].
-pub const STRAYS_SHARE: u64 = 100;
-
-/// Chunks without a file that a server keeps an eye on, in its memory; it comes to others when these
-/// are gone.
-pub const STRAYS_KNOWN_MAX: usize = 100_000;
-
-/// Least time between two questions of a client, or chunk server, for where chunk servers are.
-pub const ADDRESSES_AGE_MIN: Duration = Duration::from_millis(500);
-
-/// Time between two notes of how long a chunk server has been up.
-pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);
 
 /// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
 /// two rounds of its reaper. A restart leaves out those that are left.
@@ -382,6 +366,7 @@ const _: () = {
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
     assert!(CHUNK_LIST_MAX <= LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
+    assert!(DISK_RESERVE_LAST < DELETION_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
@@ -394,5 +379,8 @@ const _: () = {
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
+    assert!(BACKUP_EVERY_DEFAULT > 0);
+    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
+    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

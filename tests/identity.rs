@@ -12,6 +12,7 @@ use common::rpc::Rpc;
 use common::{SOON, wait_until};
 use htfs::error::{ErrorKind, FsError};
 use htfs::proto::chunk::{List, Listed, Optional};
+use htfs::proto::classic::GetServer;
 use htfs::proto::cluster::{ListMembers, ListStrays};
 
 /// The files of a cluster, put by a classic client, whose contents become chunks.
@@ -26,8 +27,15 @@ fn contents(number: usize) -> Vec<u8> {
     vec![u8::try_from(number + 1).expect("few files"); 200_000]
 }
 
+fn wait_for_servers(cluster: &Cluster) {
+    let rpc = Rpc::new();
+    let has_one = || matches!(rpc.call(&cluster.master.url, GetServer), Ok(Some(_)));
+    wait_until("a chunk server has joined", SOON, has_one);
+}
+
 fn write_files(cluster: &Cluster) {
     let classic = Classic::new(&cluster.master.url, DIALECTS[0]);
+    wait_for_servers(cluster);
     for number in 0..FILES {
         classic.write(&path(number), &contents(number)).expect("the file is put");
     }
@@ -112,6 +120,7 @@ fn an_empty_master_makes_no_server_give_up_anything() {
 fn an_older_master_gives_out_no_number_again_and_counts_what_it_does_not_know() {
     let mut cluster = Cluster::start(&Kind::Rust, 1);
     let classic = Classic::new(&cluster.master.url, DIALECTS[0]);
+    wait_for_servers(&cluster);
     classic.write("/old", b"old").expect("put");
     assert!(cluster.master.process.terminate().success());
     let (data, backup) = (data_of(&cluster.master), cluster.master.dir.join("backup"));

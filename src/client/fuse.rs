@@ -53,6 +53,10 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
+    /// Whether set-id bits and capabilities of programs count. Only the superuser can want that.
+    pub trusts_set_id: bool,
+    /// Whether devices can be opened; as above.
+    pub trusts_devices: bool,
 }
 
 /// Mounts a file system. What this gives serves the kernel's requests, until the file system is
@@ -63,11 +67,11 @@ pub struct Options {
 pub fn mount_session<V: Vfs>(
     vfs: V,
     mountpoint: &Path,
-    options: Options,
+    options: &Options,
     runtime: Runtime,
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
-    let config = mount_options(options.source, options.allows_other, policy);
+    let config = mount_options(options, policy);
     let adapter = Adapter {
         vfs: vfs.clone(),
         policy,

@@ -54,6 +54,10 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
+    /// Whether programs on the mount run with the rights that set-id bits and capabilities give.
+    pub trusts_set_id: bool,
+    /// Whether devices on the mount can be opened.
+    pub trusts_devices: bool,
     /// Mount as the homework's clients do, also where the master has a native file system.
     pub is_classic: bool,
 }
@@ -73,6 +77,8 @@ impl Config {
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
+            trusts_set_id: false,
+            trusts_devices: false,
             is_classic: false,
         }
     }
@@ -152,6 +158,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let master =
         ServerUrl::new(config.master.clone()).map_err(|error| error.context("the master's URL"))?;
     // What is wrong here is better known before minutes are spent on waiting.
+    check_trust(&config)?;
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
     let client = if config.is_hard { client.hard() } else { client };
@@ -168,7 +175,23 @@ pub async fn start(config: Config) -> Result<Running> {
     Ok(running)
 }
 
+/// Whoever can write to the cluster, from any machine, could make himself the superuser of one that
+/// trusts set-id bits or devices: its own superuser has to want that.
+fn check_trust(config: &Config) -> Result<()> {
+    let is_wanted = config.trusts_set_id || config.trusts_devices;
+    if !is_wanted || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let message = "only root can mount with --suid or --dev";
+    Err(FsError::new(ErrorKind::NotPermitted, message))
+}
+
 async fn start_classic(config: &Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    if config.trusts_set_id || config.trusts_devices {
+        let message =
+            "a classic mount has no set-id bits and no devices; mount without --suid and --dev";
+        return Err(FsError::new(ErrorKind::InvalidArgument, message));
+    }
     let memory = wait_for_servers(config, &client, master.as_str()).await?;
     let mounted = mount(memory.clone(), config, master).await?;
     Ok(Running { mounted, files: Files::Classic(memory) })
@@ -191,6 +214,8 @@ async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mo
         source: master.as_str().to_owned(),
         timeout: (!config.is_hard).then_some(config.timeout),
         allows_other: config.allows_other,
+        trusts_set_id: config.trusts_set_id,
+        trusts_devices: config.trusts_devices,
     };
     Mounted::new(vfs, &config.mountpoint, options).await
 }

@@ -38,7 +38,7 @@ impl Mounted {
     pub async fn new<V: Vfs>(vfs: V, mountpoint: &Path, options: Options) -> Result<Self> {
         let mountpoint = check_in_time(mountpoint).await?;
         let (runtime, at) = (tokio::runtime::Handle::current(), mountpoint.clone());
-        let mount = move || mount_session(vfs, &at, options, runtime);
+        let mount = move || mount_session(vfs, &at, &options, runtime);
         let serve = tokio::task::spawn_blocking(mount)
             .await
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?

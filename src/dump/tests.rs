@@ -116,6 +116,58 @@ fn what_is_damaged_is_refused_before_any_of_it_is_used() {
 fn values_without_a_type_of_xml_rpc_are_refused_with_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump");
+    let date = "cdatetime\ndatetime\n(S'\\x07\\xee\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00'\ntR";
+    let good = format!("(dS'/good'\n(I1\n{date}ts");
+    std::fs::write(&path, format!("{good}S'/f'\n(L{}L\n{date}ts.", 1_i128 << 70)).unwrap();
+    let error = Dump::open(&path, "master").err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(error.message(), "/f: 1180591620717411303424 has more than 64 bits");
+    std::fs::write(&path, format!("{good}(t(I1\n{date}ts.")).unwrap();
+    assert!(Dump::open(&path, "master").err().unwrap().message().starts_with("a key: "));
+}
+
+#[test]
+fn dumps_of_earlier_versions_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump");
+    for (role, whole) in EARLIER {
+        std::fs::write(&path, whole).unwrap();
+        let entries = read(&path, role, clock::now()).unwrap();
+        let mut expected = vec![
+            ("list", Value::Array(vec![Value::Integer(1), Value::String("two".into())])),
+            ("text", Value::String("v\u{e4}lue".into())),
+        ];
+        if role == "master" {
+            let dict = "(dp0\nVst_mode\np1\nI33188\nsVst_size\np2\nI5\nsVcontents\np3\n\
+                        Vhttps://localhost:9001\np4\ns.";
+            expected.push(("plain", Value::Base64(dict.into())));
+        }
+        for (key, value) in &expected {
+            let found = entries.iter().find(|entry| entry.key.as_bytes() == key.as_bytes());
+            assert_eq!(found.unwrap().value, to_stored(value.clone()).unwrap(), "{role}: {key}");
+        }
+        assert_eq!(entries.len(), expected.len() + 1);
+        let bytes = entries.last().unwrap();
+        assert_eq!(bytes.key.as_bytes(), b"\xff\0");
+        assert_eq!(bytes.value, to_stored(Value::Base64(vec![0, 255])).unwrap());
+
+        let other = if role == "master" { "chunk" } else { "master" };
+        assert_eq!(Dump::open(&path, other).err().unwrap().kind(), ErrorKind::Corrupt);
+        for at in 0..whole.len() {
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert!(Dump::open(&path, role).is_err());
+            let mut changed = whole.to_vec();
+            changed[at] ^= 0x10;
+            std::fs::write(&path, changed).unwrap();
+            assert_eq!(Dump::open(&path, role).err().unwrap().kind(), ErrorKind::Corrupt);
+        }
+    }
+}
+
+#[test]
+fn what_is_under_the_empty_key_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump");
     // {'': ('x', 2099), 'k': ('v', 2099)} of Python 2.
     let dict = "(dp0\nS''\np1\n(S'x'\np2\ncdatetime\ndatetime\np3\n(S'\\x083\\x01\\x01\\x00\\x00\
                 \\x00\\x00\\x00\\x00'\np4\ntp5\nRp6\ntp7\nsS'k'\np8\n(S'v'\np9\ng6\ntp10\ns.";

@@ -19,7 +19,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::cluster::{Join, Member};
 use crate::random;
-use crate::store::{ReadTxn, Store, TABLE_END, Table};
+use crate::store::{Purpose, ReadTxn, Store, TABLE_END, Table};
 use crate::types::{ClusterId, ServerAddress, ServerId, ServerUrl};
 
 /// Identities of the cluster and of this master.
@@ -239,7 +239,8 @@ impl Members {
     ) -> Result<()> {
         let is_new = self.servers.get(id) != Some(&known);
         if is_new || was.is_some() {
-            store.write(|txn| {
+            // Without it nothing could be deleted: a full disk has room for it.
+            store.write_for(Purpose::Deletion, |txn| {
                 txn.put(MEMBERS, id.as_str().as_bytes(), &encode(&known));
                 if let Some(was) = was {
                     txn.put(FORMER, was.as_str().as_bytes(), id.as_str().as_bytes());

@@ -24,7 +24,7 @@ pub mod txn;
 
 pub use background::{in_background, sweep_periodically, sync_periodically};
 pub use dir::DataDir;
-pub use fjall::{Snapshot, Store};
+pub use fjall::{Purpose, Snapshot, Store};
 pub use logged::Logged;
 pub use memory::Memory;
 pub use table::{HashTable, Record};

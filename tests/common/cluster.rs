@@ -183,6 +183,11 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster around a master that was started before, without chunk servers yet.
+    pub(crate) fn around(master: Server) -> Self {
+        Self { master, chunks: Vec::new(), kind: Kind::Rust, options: Vec::new(), dir: place() }
+    }
+
     /// A master alone, with its data in a directory of the caller's.
     pub(crate) fn master_in(dir: &Path) -> Server {
         Server::start(&Kind::Rust, Role::Master, &[], dir.to_owned())

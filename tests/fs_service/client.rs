@@ -156,6 +156,7 @@ impl Client {
                 access: Access::READ.and(Access::WRITE),
                 is_truncating: false,
                 is_exclusive: false,
+                keeps_atime: false,
             }),
             who: self.who(),
             session: self.session,
@@ -167,7 +168,8 @@ impl Client {
     }
 
     pub(crate) fn opening(&self, ino: Ino, access: Access) -> Open {
-        let mode = OpenMode { access, is_truncating: false, is_exclusive: false };
+        let mode =
+            OpenMode { access, is_truncating: false, is_exclusive: false, keeps_atime: false };
         Open { ino, mode: Packed(mode), who: self.who(), session: self.session }
     }
 

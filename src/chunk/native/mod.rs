@@ -58,6 +58,7 @@ mod mark;
 mod read;
 mod record;
 mod remote;
+mod reserved;
 mod resize;
 mod room;
 mod seek;

@@ -72,7 +72,11 @@ impl Disk for SmallFiles {
     fn remove(&self, key: &ChunkKey) -> io::Result<()> {
         let _changing = self.shared.lock(key);
         if self.shared.contents(key)?.is_some() {
-            self.shared.commit(|txn| record::delete_contents(txn, key))?;
+            let deleted = self.shared.index.commit_deletion(|txn| {
+                record::delete_contents(txn, key);
+                Ok(())
+            });
+            deleted.map_err(io_error)?;
         }
         self.shared.disk.remove(key)
     }

@@ -19,7 +19,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
 use crate::proto::server::SyncMaster;
 use crate::rpc::patience::inherited;
-use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
+use crate::types::{Access, Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
 
 impl<C: Cluster> NativeFs<C> {
     /// Up to `length` bytes from `offset`; fewer only at the end of the file.
@@ -58,18 +58,20 @@ impl<C: Cluster> NativeFs<C> {
             true => self.append(&file, length, who).await?,
             false => offset,
         };
-        let held = {
+        let (held, loses_set_id) = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
             state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
-            held
+            let Attr { mode, gid, .. } = state.attr;
+            (held, who.mode_after_write(mode, gid) != mode)
         };
         if file.is_sync {
             self.sync_inode(&file.inode).await?;
-        } else if appends {
-            // Others read zeros where room was made, until the bytes are there.
+        } else if appends || loses_set_id {
+            // Others read zeros where room was made, until the bytes are there. And nobody may run a
+            // program with its owner's rights once somebody else has changed it.
             self.flush_inode(&file.inode).await?;
         } else if self.dirty_byte_count() > limits::DIRTY_MAX {
             self.flush_inode(&file.inode).await?;

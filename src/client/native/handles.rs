@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::attributes::CAPABILITIES;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
@@ -26,6 +27,7 @@ fn open_mode(flags: OpenFlags, executes: bool) -> OpenMode {
         access: if executes { Access::EXECUTE } else { flags.access() },
         is_truncating: flags.truncates(),
         is_exclusive: flags.is_exclusive(),
+        keeps_atime: flags.has(libc::O_NOATIME),
     }
 }
 
@@ -130,7 +132,7 @@ impl<C: Cluster> NativeFs<C> {
         if opened.is_new {
             // The kernel asks before the first write whether it has to take this away. Its
             // attributes tell that as well, but may be dropped with those of another inode.
-            let capabilities = Bytes::from_static(b"security.capability");
+            let capabilities = Bytes::from_static(CAPABILITIES);
             let xattrs = self.cache.xattr_fence(opened.attr.ino);
             self.cache.put_absent_xattr(opened.attr.ino, capabilities, xattrs);
         }
@@ -212,7 +214,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `AccessDenied`.
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
-        let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
+        let mode = open_mode(OpenFlags(libc::O_RDONLY), false);
         let call = |session| Open { ino, mode: Packed(mode), who: Packed(who.clone()), session };
         let (fence, losses) = (self.cache.fence(), self.cache.losses());
         let Packed(opened) = self.ask_in_session(call).await?;

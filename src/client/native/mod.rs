@@ -1,6 +1,6 @@
 //! The native client: a mount of the whole tree, coherent with all others.
 //!
-//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `contents`, `ranges` and
+//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`, `ranges` and
 //! `locks` hold its operations by theme, and `vfs` offers them in the words of the kernel. Below it
 //! are two narrow interfaces, [`meta::Meta`] to the master and [`data::ChunkIo`] to the chunk
 //! servers, and [`remote`], which does both over the network. [`attached`] is one at work.
@@ -16,6 +16,7 @@ mod ahead;
 pub mod attached;
 mod attributes;
 mod bounded;
+mod by_number;
 mod cache;
 mod clean;
 mod contents;

@@ -41,6 +41,14 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         }
     }
 
+    async fn find(&self, ino: Ino) -> Result<Attr> {
+        NativeFs::find(self, ino).await
+    }
+
+    async fn find_parent(&self, directory: Ino) -> Result<Attr> {
+        NativeFs::find_parent(self, directory).await
+    }
+
     async fn getattr(&self, ino: Ino) -> Result<Attr> {
         NativeFs::getattr(self, ino).await
     }

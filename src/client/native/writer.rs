@@ -77,7 +77,7 @@ impl<C: Cluster> NativeFs<C> {
             }
             Err(error) => {
                 match state.lock_losses == losses {
-                    true => state.turn_back(),
+                    true => state.turn_back(writer),
                     // What was written under the lock is not sent after it is lost.
                     false => state.land(),
                 }
@@ -158,9 +158,17 @@ impl<C: Cluster> NativeFs<C> {
         let has_locks = || inode.state().lock_losses == losses;
         let Packed(attr) = self.ask_in_session_if(call, has_locks).await?;
         self.cache.renew_attr(&attr, &fence);
-        let mut state = inode.state();
-        for chunk in chunks {
-            state.layout.set_bytes(chunk.key.index, chunk.bytes);
+        let has_other_mode = {
+            let mut state = inode.state();
+            for chunk in chunks {
+                state.layout.set_bytes(chunk.key.index, chunk.bytes);
+            }
+            state.attr.mode != attr.mode
+        };
+        if has_other_mode && let Some(notify) = self.notify.get() {
+            // The kernel expects a write to change size and times, and would go by the old set-id
+            // bits for as long as it keeps attributes.
+            notify.attributes_now(inode.ino);
         }
         Ok(attr)
     }

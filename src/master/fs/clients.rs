@@ -15,7 +15,7 @@ use crate::proto::session::{
 };
 use crate::proto::values::Done;
 use crate::random;
-use crate::store::{Store, TABLE_END, Table};
+use crate::store::{Purpose, Store, TABLE_END, Table};
 
 /// Session (64 bits, big-endian) → what its client is known by.
 const SESSIONS: Table = Table("session");
@@ -48,7 +48,8 @@ impl FileSystem {
         // Whoever attaches has nothing cached, so what was before is no news.
         let last_event = self.events.last();
         lock(&self.sessions).attach(id, client, clock::uptime())?;
-        let kept = self.store.write(|txn| {
+        // Also on a full disk: who attaches may be the one who deletes.
+        let kept = self.store.write_for(Purpose::Deletion, |txn| {
             txn.put(SESSIONS, &id.to_be_bytes(), client.as_bytes());
             Ok(())
         });
@@ -86,7 +87,7 @@ impl FileSystem {
 
     fn forget_session(&self, session: SessionId) -> Result<()> {
         self.locks.release(session)?;
-        self.store.write(|txn| {
+        self.store.write_for(Purpose::Deletion, |txn| {
             txn.delete(SESSIONS, &session.to_be_bytes());
             Ok(())
         })

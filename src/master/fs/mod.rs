@@ -22,6 +22,8 @@ mod names;
 mod place;
 mod reaper;
 mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -42,7 +44,7 @@ use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
-use crate::store::{ReadTxn, Store, Table, Txn};
+use crate::store::{Purpose, ReadTxn, Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
 pub use reaper::reap_periodically;
@@ -165,7 +167,17 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.transact(origin, |txn, now| {
+        self.change_for(Purpose::Change, origin, work)
+    }
+
+    /// [`FileSystem::change`] for a purpose: a deletion is made on a full disk, too.
+    fn change_for<T>(
+        &self,
+        purpose: Purpose,
+        origin: Origin,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.transact_for(purpose, origin, |txn, now| {
             let mut namespace = Namespace::new(txn, now);
             let value = work(&mut namespace)?;
             Ok((value, namespace.into_effects()))
@@ -176,10 +188,11 @@ impl FileSystem {
     /// caller has to hear, because it may have those under names that it did not say.
     fn change_names<T>(
         &self,
+        purpose: Purpose,
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<Packed<Changed>> {
-        self.change(origin, |namespace| {
+        self.change_for(purpose, origin, |namespace| {
             work(namespace)?;
             let mut changed = Changed::default();
             for ino in namespace.changed_inodes() {
@@ -198,8 +211,18 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
     ) -> Result<T> {
+        self.transact_for(Purpose::Change, origin, work)
+    }
+
+    /// [`FileSystem::transact`] for a purpose.
+    pub(in crate::master) fn transact_for<T>(
+        &self,
+        purpose: Purpose,
+        origin: Origin,
+        work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
+    ) -> Result<T> {
         let names = self.master.members().names();
-        let (value, effects, sizes) = self.store.write(|txn| {
+        let (value, effects, sizes) = self.store.write_for(purpose, |txn| {
             lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());

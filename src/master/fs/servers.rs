@@ -14,6 +14,7 @@ use crate::proto::cluster::{
 };
 use crate::proto::fs::{StatFileSystem, StatFs};
 use crate::proto::values::Done;
+use crate::store::Purpose;
 use crate::types::{ChunkKey, ClusterId, FileTime, ServerId, ServerUrl};
 
 impl FileSystem {
@@ -80,7 +81,7 @@ impl FileSystem {
         let now = clock::uptime();
         let is_news = lock(&self.servers).heard(&server, health, strays.0, now)?;
         if is_news || !deleted.0.is_empty() {
-            self.store.write(|txn| {
+            self.store.write_for(Purpose::Deletion, |txn| {
                 Servers::keep(txn, &server, &health);
                 chunks::deleted(txn, &server, &deleted.0);
                 Ok(())
