@@ -91,6 +91,8 @@ pub struct Heart {
     pub who: Arc<Identity>,
     /// What it holds.
     pub holdings: Arc<dyn Holdings>,
+    /// A number for the disk that this is on.
+    pub disk: u64,
 }
 
 /// What one beat leaves for the next.
@@ -179,6 +181,7 @@ impl Heart {
             total: space.total,
             free: space.free,
             held: space.held,
+            disk: self.disk,
             deleted: Packed(pulse.deleted.clone()),
             strays: Packed(strays),
         };

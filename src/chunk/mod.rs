@@ -7,6 +7,7 @@
 //! [`heartbeat`] talk to the master, [`peers`] knows the other chunk servers.
 
 pub mod contents;
+mod disk_id;
 pub mod gateway;
 pub mod heartbeat;
 pub mod identity;
@@ -181,6 +182,7 @@ pub async fn start(config: Config) -> Result<Running> {
         master: master.as_str().to_owned(),
         who: Arc::clone(&who),
         holdings: Arc::<NativeStore>::clone(&chunks),
+        disk: disk_id::disk_id(dir.path())?,
     };
     let (to_heard, heard) = watch::channel(false);
     tasks.spawn(heart.run(to_standing.clone(), to_heard, shutdown.clone()));

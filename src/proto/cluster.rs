@@ -92,6 +92,8 @@ method! {
         free: u64,
         /// Bytes that its chunks take up.
         held: u64,
+        /// A number for its disk, which servers that share it have in common; 0 if it is not known.
+        disk: u64,
         /// What it has deleted since the last heartbeat, for good.
         deleted: Packed<Vec<ChunkKey>>,
         /// The chunks it has that no file refers to.

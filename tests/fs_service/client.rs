@@ -229,6 +229,7 @@ pub(crate) fn beating(server: &Server, free: u64, deleted: &[ChunkKey]) -> Heart
         total: DISK_SIZE,
         free,
         held: 0,
+        disk: 0,
         deleted: Packed(deleted.to_vec()),
         strays: Packed(Strays::default()),
     }

@@ -86,6 +86,7 @@ async fn a_server_deletes_what_no_file_refers_to() {
         master: master.running.url().to_owned(),
         who,
         holdings: Arc::<Keys>::clone(&keys),
+        disk: 7,
     };
     let (standing, _) = watch::channel(Standing::Member(cluster));
     let beating = tokio::spawn(heart.run(standing, to_heard, shutdown.clone()));

@@ -113,6 +113,17 @@ fn a_hard_mount_waits_longer_and_its_programs_can_be_killed() {
     assert!(child.try_wait().unwrap().is_none(), "it waits\n{}", mount.log());
     cluster.master.start_again();
     assert!(end(child), "{}", mount.log());
+    // A server that hangs is waited for as well.
+    fs::write(mount.path("file"), "contents").unwrap();
+    let reader = Mount::ours(&cluster, &options);
+    reader.path("file").metadata().unwrap();
+    cluster.chunks[0].process.pause();
+    let start = Instant::now();
+    let mut child = shell(&format!("cat {}", at(&reader.path("file"))));
+    wait_until("several timeouts are over", SOON, || start.elapsed() > Duration::from_secs(4));
+    assert!(child.try_wait().unwrap().is_none(), "it waits\n{}", reader.log());
+    cluster.chunks[0].process.go_on();
+    assert!(end(child), "{}", reader.log());
     // And the client itself can leave, whoever waits for whatever.
     cluster.master.process.kill();
     let mut child = shell(&format!("ls {}", at(&mount.path("directory"))));

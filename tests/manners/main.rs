@@ -6,6 +6,7 @@
 mod common;
 
 mod deadlines;
+mod df;
 mod output;
 mod program;
 mod sessions;

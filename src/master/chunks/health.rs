@@ -22,6 +22,19 @@ pub struct Health {
     pub free: u64,
     /// Bytes that its chunks take up.
     pub held: u64,
+    /// A number for its disk; 0 if it is not known.
+    pub disk: u64,
+}
+
+impl Health {
+    /// Reads a row; those of earlier versions have no disk.
+    fn from_row(row: &[u8]) -> Result<Self> {
+        let of_earlier = || {
+            let (total, free, held) = postcard::from_bytes(row)?;
+            Ok(Self { total, free, held, disk: 0 })
+        };
+        postcard::from_bytes(row).or_else(|_| of_earlier()).map_err(|_: postcard::Error| damaged())
+    }
 }
 
 /// The servers that send heartbeats.
@@ -52,15 +65,14 @@ impl Servers {
     pub fn load(txn: &dyn ReadTxn, now: Timestamp) -> Result<Self> {
         let rows = txn.scan(HEALTH, &[], TABLE_END, limits::SERVERS_MAX)?;
         let read = |(server, health): (bytes::Bytes, bytes::Bytes)| {
-            let health = postcard::from_bytes(&health).map_err(|_| damaged())?;
-            Ok((to_server(&server)?, Heard::new(now, health)))
+            Ok((to_server(&server)?, Heard::new(now, Health::from_row(&health)?)))
         };
         rows.into_iter().map(read).collect::<Result<_>>().map(Self)
     }
 
     /// Keeps a heartbeat over a restart.
     pub fn keep(txn: &mut dyn Txn, server: &ServerId, health: &Health) {
-        let row = postcard::to_allocvec(health).expect("three numbers have a binary form");
+        let row = postcard::to_allocvec(health).expect("some numbers have a binary form");
         txn.put(HEALTH, server.as_str().as_bytes(), &row);
     }
 
@@ -115,13 +127,28 @@ impl Servers {
         FsError::new(ErrorKind::Unreachable, "no chunk server is alive")
     }
 
-    /// The room on all live servers together: total and free bytes.
+    /// The room on all live servers together: total and free bytes. What is not free is what their
+    /// chunks take up, whatever else is on their disks; the free room of a disk that several share
+    /// counts once.
     #[must_use]
     pub fn room(&self, now: Timestamp) -> (u64, u64) {
-        let live = self.0.iter().filter(|(server, _)| self.is_alive(server, now));
-        live.fold((0, 0), |(total, free): (u64, u64), (_, Heard { health, .. })| {
-            (total.saturating_add(health.total), free.saturating_add(health.free))
-        })
+        let live: Vec<_> = self.0.iter().filter(|(server, _)| self.is_alive(server, now)).collect();
+        // There is something, be it full: that is not the same as nothing.
+        let total_min = u64::from(!live.is_empty());
+        let (mut disks, mut free, mut held) = (BTreeMap::<u64, u64>::new(), 0_u64, 0_u64);
+        for (_, Heard { health, .. }) in live {
+            held = held.saturating_add(health.held);
+            match health.disk {
+                0 => free = free.saturating_add(health.free),
+                // They do not look at the same moment.
+                disk => {
+                    let room = disks.entry(disk).or_insert(health.free);
+                    *room = health.free.min(*room);
+                }
+            }
+        }
+        let free = disks.values().fold(free, |free, room| free.saturating_add(*room));
+        (free.saturating_add(held).max(total_min), free)
     }
 
     /// What each server says of its strays.

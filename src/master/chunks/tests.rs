@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::proto::cluster::Strays;
-use crate::store::Memory;
+use crate::store::{Memory, Txn as _};
 use crate::types::{ChunkKey, DroppedChunk, Ino, ServerId};
 
 /// Of chunks that no file refers to.
@@ -76,8 +76,8 @@ fn usage_follows_what_grows_and_shrinks() {
 fn silent_and_full_servers_get_nothing() {
     let mut store = Memory::new();
     let (a, b) = (server(9001), server(9002));
-    let full = Health { total: 100, free: 0, held: 100 };
-    let roomy = Health { total: 1 << 40, free: 1 << 30, held: 7 };
+    let full = Health { total: 100, free: 0, held: 100, disk: 0 };
+    let roomy = Health { total: 1 << 40, free: 1 << 30, held: 7, disk: 0 };
     let timeout = u64::try_from(limits::HEARTBEAT_TIMEOUT.as_millis()).unwrap();
     let mut servers = Servers::default();
     assert_eq!(servers.refusal(Timestamp(0)).kind(), ErrorKind::Unreachable);
@@ -86,9 +86,32 @@ fn silent_and_full_servers_get_nothing() {
     assert!(servers.heard(&b, roomy, NONE, Timestamp(0)).unwrap());
     assert!(!servers.heard(&b, roomy, NONE, Timestamp(1)).unwrap(), "that is no news");
     assert!(!servers.has_room(&a, Timestamp(1)) && servers.has_room(&b, Timestamp(1)));
-    assert_eq!(servers.room(Timestamp(1)), ((1 << 40) + 100, 1 << 30));
+    assert_eq!(servers.room(Timestamp(1)), ((1 << 30) + 107, 1 << 30));
     assert!(!servers.has_room(&b, Timestamp(1 + timeout)));
     Servers::keep(&mut store, &b, &roomy);
     let restarted = Servers::load(&store, Timestamp(5)).unwrap();
     assert!(restarted.has_room(&b, Timestamp(6)));
+}
+
+#[test]
+fn a_disk_that_servers_share_is_counted_once() {
+    let mut servers = Servers::default();
+    let on = |disk, free, held| Health { total: 1 << 40, free, held, disk };
+    for (port, health) in [(9001, on(5, 1000, 10)), (9002, on(5, 990, 20)), (9003, on(6, 500, 3))] {
+        servers.heard(&server(port), health, NONE, Timestamp(0)).unwrap();
+    }
+    assert_eq!(servers.room(Timestamp(1)), (1490 + 33, 1490));
+    // What does not say on which disk it is has one of its own.
+    servers.heard(&server(9004), on(0, 7, 1), NONE, Timestamp(0)).unwrap();
+    servers.heard(&server(9005), on(0, 7, 1), NONE, Timestamp(0)).unwrap();
+    assert_eq!(servers.room(Timestamp(1)), (1490 + 33 + 14 + 2, 1490 + 14));
+}
+
+#[test]
+fn what_earlier_versions_kept_of_a_server_is_read() {
+    let mut store = Memory::new();
+    let row = postcard::to_allocvec(&(1_u64 << 40, 1_u64 << 30, 7_u64)).unwrap();
+    store.put(crate::master::chunks::HEALTH, server(9001).as_str().as_bytes(), &row);
+    let servers = Servers::load(&store, Timestamp(5)).unwrap();
+    assert_eq!(servers.room(Timestamp(6)), ((1 << 30) + 7, 1 << 30));
 }

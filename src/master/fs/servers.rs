@@ -75,9 +75,9 @@ impl FileSystem {
     }
 
     pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Orders>> {
-        let Heartbeat { server, cluster, process, total, free, held, deleted, strays } = call;
+        let Heartbeat { server, cluster, process, total, free, held, disk, deleted, strays } = call;
         self.master.members().check(&server, cluster, Some(process))?;
-        let health = Health { total, free, held };
+        let health = Health { total, free, held, disk };
         let now = clock::uptime();
         let is_news = lock(&self.servers).heard(&server, health, strays.0, now)?;
         if is_news || !deleted.0.is_empty() {
