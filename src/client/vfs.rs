@@ -2,6 +2,8 @@
 //!
 //! `fuse` stands above it and converts arguments and replies; below it stands one file system.
 
+mod notify;
+
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::types::{
     Access, Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode, SetAttr, Whence,
     XattrMode,
 };
+
+pub use notify::Notify;
 
 /// An open file or directory. The number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,26 +114,6 @@ pub struct KernelPolicy {
     /// The file system does all that POSIX knows: locks, umask and ACLs, set-id bits, devices. Of
     /// one that does not, the kernel applies the umask and keeps the locks of its own machine.
     pub is_posix: bool,
-}
-
-/// Who else holds copies of names, attributes and contents: the kernel. The calls must not wait
-/// for an operation of the mount.
-pub trait Notify: Send + Sync {
-    /// What a name stands for has changed.
-    fn entry(&self, parent: Ino, name: &Name);
-    /// Attributes have changed, the contents have not.
-    fn attributes(&self, ino: Ino);
-    /// Contents and attributes have changed.
-    fn contents(&self, ino: Ino);
-    /// Whether something that it was told is not forgotten yet.
-    fn is_behind(&self) -> bool;
-    /// Attributes may have changed, and are forgotten when this returns, which is at once.
-    fn attributes_now(&self, ino: Ino);
-    /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
-    /// reads of the kernel that are under way, and for writes: what was stored in mappings comes first.
-    fn contents_now(&self, ino: Ino);
-    /// [`Self::contents_now`] for a range that is not empty.
-    fn range_now(&self, ino: Ino, offset: u64, length: u64);
 }
 
 /// A file system; clones share everything. Every call may come from any thread, at any time.
