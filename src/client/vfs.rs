@@ -1,10 +1,12 @@
 //! What a mounted file system can do, in the words of the kernel but without FUSE's types.
 //!
 //! `fuse` stands above it and converts arguments and replies; below it stands one file system.
+//! `kernel` is about what the kernel knows and may do by itself.
+
+mod kernel;
 
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +17,8 @@ use crate::types::{
     Access, Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode, SetAttr, Whence,
     XattrMode,
 };
+
+pub use kernel::{Attempt, KernelPolicy, Notify};
 
 /// An open file or directory. The number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,34 +106,6 @@ pub struct Listing {
     pub unsent: Vec<Ino>,
 }
 
-/// What the kernel may do by itself, and what it leaves to the file system.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelPolicy {
-    /// How long it uses names, absent ones included, and attributes without asking again.
-    pub cache_ttl: Duration,
-    /// The file system does all that POSIX knows: locks, umask and ACLs, set-id bits, devices. Of
-    /// one that does not, the kernel applies the umask and keeps the locks of its own machine.
-    pub is_posix: bool,
-}
-
-/// Who else holds copies of names, attributes and contents: the kernel. The calls must not wait
-/// for an operation of the mount.
-pub trait Notify: Send + Sync {
-    /// What a name stands for has changed.
-    fn entry(&self, parent: Ino, name: &Name);
-    /// Attributes have changed, the contents have not.
-    fn attributes(&self, ino: Ino);
-    /// Contents and attributes have changed.
-    fn contents(&self, ino: Ino);
-    /// Whether something that it was told is not forgotten yet.
-    fn is_behind(&self) -> bool;
-    /// Attributes may have changed, and are forgotten when this returns, which is at once.
-    fn attributes_now(&self, ino: Ino);
-    /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
-    /// reads of the kernel that are under way.
-    fn contents_now(&self, ino: Ino);
-}
-
 /// A file system; clones share everything. Every call may come from any thread, at any time.
 pub trait Vfs: Clone + Send + Sync + 'static {
     /// What the kernel may do by itself.
@@ -145,6 +121,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         parent: Ino,
         name: Name,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Attr>> + Send;
 
     /// The kernel drops `count` of the times it holds an inode.
@@ -232,6 +209,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ino: Ino,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Opened>> + Send;
 
     /// Makes a file, or finds it, and opens it.
@@ -242,6 +220,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         mode: u32,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<(Attr, Opened)>> + Send;
 
     /// Up to `size` bytes from `offset`; fewer only at the end of the file.

@@ -12,6 +12,7 @@ mod durability;
 mod errors;
 mod locks;
 mod names;
+mod opens;
 
 use std::io;
 use std::path::Path;
