@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fake_cluster::FakeCluster;
 
 use htfs::client::native::NativeFs;
-use htfs::client::vfs::{self, Handle, OpenFlags};
+use htfs::client::vfs::{self, Attempt, Handle, OpenFlags};
 use htfs::error::ErrorKind;
 use htfs::limits::CHUNK_SIZE;
 use htfs::proto::session::{Lock, LockKind};
@@ -118,7 +118,7 @@ async fn a_rename_that_comes_too_late_does_not_look_done() {
     let (other, _guard) = cluster.client().await;
     let (a, b) = (name("a"), name("b"));
     other.mkdir(Ino::ROOT, &a, 0o755, &ROOT).await.unwrap();
-    let look = |name: &Name| vfs::Vfs::lookup(&late, Ino::ROOT, name.clone(), ROOT);
+    let look = |name: &Name| vfs::Vfs::lookup(&late, Ino::ROOT, name.clone(), ROOT, Attempt::First);
     let ino = look(&a).await.unwrap().ino;
     other.rename((Ino::ROOT, &a), (Ino::ROOT, &b), RenameMode::Replace, &ROOT).await.unwrap();
     // The kernel still trusts the old name, and asks for the new one.

@@ -4,6 +4,7 @@
 //! are two such file systems: [`native`] is that of our own masters, [`classic`] the homework's way
 //! to keep files, for its masters and for those who ask for it. Both go over [`calls`].
 
+mod bounded;
 pub mod calls;
 pub mod classic;
 pub mod fuse;

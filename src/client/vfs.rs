@@ -1,12 +1,14 @@
 //! What a mounted file system can do, in the words of the kernel but without FUSE's types.
 //!
 //! `fuse` stands above it and converts arguments and replies; below it stands one file system.
+//! `kernel` is about what the kernel knows and may do by itself.
+
+mod kernel;
 
 mod notify;
 
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,6 +20,7 @@ use crate::types::{
     XattrMode,
 };
 
+pub use kernel::{Attempt, KernelPolicy};
 pub use notify::Notify;
 
 /// An open file or directory. The number is never used again.
@@ -106,16 +109,6 @@ pub struct Listing {
     pub unsent: Vec<Ino>,
 }
 
-/// What the kernel may do by itself, and what it leaves to the file system.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelPolicy {
-    /// How long it uses names, absent ones included, and attributes without asking again.
-    pub cache_ttl: Duration,
-    /// The file system does all that POSIX knows: locks, umask and ACLs, set-id bits, devices. Of
-    /// one that does not, the kernel applies the umask and keeps the locks of its own machine.
-    pub is_posix: bool,
-}
-
 /// A file system; clones share everything. Every call may come from any thread, at any time.
 pub trait Vfs: Clone + Send + Sync + 'static {
     /// What the kernel may do by itself.
@@ -131,6 +124,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         parent: Ino,
         name: Name,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Attr>> + Send;
 
     /// Attributes of an inode that the kernel knows by its number only, from a file handle
@@ -230,6 +224,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ino: Ino,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Opened>> + Send;
 
     /// Makes a file, or finds it, and opens it.
@@ -240,6 +235,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         mode: u32,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<(Attr, Opened)>> + Send;
 
     /// Up to `size` bytes from `offset`; fewer only at the end of the file.

@@ -94,6 +94,10 @@ pub const LATE_THREADS_MAX: usize = 64;
 /// freed. Longer than that takes; if a server hangs, the master tells who is in the way.
 pub const LOCK_LEAVE_WAIT: Duration = Duration::from_secs(1);
 
+/// How long an open waits until the kernel has taken note of what else it is told. It may be held up by
+/// a call of another program.
+pub const KERNEL_TOLD_WAIT: Duration = Duration::from_millis(50);
+
 /// How often a lock is asked for by who does not wait for it, if others leave meanwhile.
 pub const LOCK_ATTEMPTS_MAX: u32 = 4;
 

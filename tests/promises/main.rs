@@ -15,6 +15,7 @@ mod errors;
 mod file_handles;
 mod locks;
 mod names;
+mod opens;
 mod rights;
 
 use std::io;

@@ -46,6 +46,7 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         | ErrorKind::BadHandle
         | ErrorKind::NoSuchOffset
         | ErrorKind::Unsupported
+        | ErrorKind::Stale
         | ErrorKind::WouldBlock
         | ErrorKind::Deadlock
         | ErrorKind::Interrupted => {
@@ -53,7 +54,6 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         }
         ErrorKind::NoSpace
         | ErrorKind::Busy
-        | ErrorKind::Stale
         | ErrorKind::NoLocks
         | ErrorKind::TooManyOpen
         | ErrorKind::TimedOut

@@ -99,6 +99,7 @@ impl<C: Cluster> NativeFs<C> {
                 tracing::warn!(%ino, "the room of an append that failed stays, as zeros: {error}");
             }
         }
-        self.notify.get().inspect(|notify| notify.attributes_now(ino));
+        let now = inode.state().attr.clone();
+        self.notify.get().inspect(|notify| notify.attributes_now(&now));
     }
 }

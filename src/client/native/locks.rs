@@ -136,7 +136,7 @@ impl<C: Cluster> NativeFs<C> {
             // The lock is held, so nothing that is known of the file may be used any more.
             Err(error) => {
                 tracing::debug!(%ino, "all that is known of a locked file is dropped: {error}");
-                self.take_change(&Change::Contents(ino));
+                self.take_change(&Change::Contents(ino, u64::MAX));
             }
         }
         self.tell_kernel(move |notify| notify.contents_now(ino)).await

@@ -11,13 +11,12 @@
 //! chunks are (`layout`) and which may not be on the disk (`unsynced`), names and attributes
 //! (`cache`). `session` keeps all that in step with what other clients do; `lock_owners` is about
 //! who has locks, `held_locks` about what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
-//! knows.
+//! knows of names, `kernel` what it believes of files that it opens.
 
 mod ahead;
 mod append;
 pub mod attached;
 mod attributes;
-mod bounded;
 mod by_number;
 mod cache;
 mod clean;
@@ -31,6 +30,7 @@ mod handles;
 mod held_locks;
 mod inode;
 mod inodes;
+mod kernel;
 mod layout;
 mod lock_owners;
 mod locks;
@@ -71,4 +71,9 @@ fn copy_overlap((source_at, source): (u64, &[u8]), (target_at, target): (u64, &m
 /// The error of a task that ended without an answer.
 fn given_up(error: &tokio::task::JoinError) -> crate::error::FsError {
     crate::error::FsError::new(crate::error::ErrorKind::Io, format!("a call was given up: {error}"))
+}
+
+/// The error on which the kernel looks up all names anew, once.
+fn stale(why: &'static str) -> crate::error::FsError {
+    crate::error::FsError::new(crate::error::ErrorKind::Stale, why)
 }

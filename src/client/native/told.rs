@@ -11,8 +11,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::bounded::Bounded;
 use super::lock;
+use crate::client::bounded::Bounded;
 use crate::limits;
 use crate::types::{Attr, FileKind, Ino, Name};
 
@@ -45,6 +45,13 @@ impl Told {
     /// The kernel is told that a name is not there.
     pub(super) fn note_absent(&self, parent: Ino, name: &Name) {
         lock(&self.0).inodes.remove(&(parent, name.clone()));
+    }
+
+    /// The name of an inode that the kernel was told last.
+    pub(super) fn last_name(&self, ino: Ino) -> Option<(Ino, Name)> {
+        let mut tables = lock(&self.0);
+        let (directory, name, _) = tables.names.get(&ino)?;
+        Some((*directory, name.clone()))
     }
 
     /// This mount has moved names; what the kernel made of it is not looked at.

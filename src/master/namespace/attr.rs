@@ -78,8 +78,10 @@ impl Namespace<'_> {
         self.remove_capabilities(ino, inode)?;
         inode.mtime = self.now;
         inode.ctime = self.now;
-        inode.contents_mut()?.data_version += 1;
-        self.changed(Change::Contents(ino));
+        let contents = inode.contents_mut()?;
+        contents.data_version += 1;
+        let version = contents.data_version;
+        self.changed(Change::Contents(ino, version));
         Ok(())
     }
 

@@ -183,7 +183,7 @@ fn truncate_needs_write_permission_or_a_handle() {
     let set = SetAttr { size: Some(9), by_handle: true, ..SetAttr::default() };
     let after = scene.run(|ns| ns.setattr(&alice(), file, &set)).unwrap();
     assert_eq!((after.size, after.mode, after.mtime), (9, 0o555, scene.now()));
-    assert!(scene.effects.changes.contains(&Change::Contents(file)));
+    assert!(scene.effects.changes.contains(&Change::Contents(file, after.data_version)));
 }
 
 #[test]
