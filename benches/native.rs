@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use htfs::master;
 use htfs::proto::Packed;
-use htfs::proto::cluster::Heartbeat;
+use htfs::proto::chunk::Optional;
+use htfs::proto::cluster::{Heartbeat, Join, Strays};
 use htfs::proto::fs::{
     ChunkBytes, Create, Extend, GetAttr, Lookup, OpenMode, Opened, SessionId, Written,
 };
-use htfs::proto::server::Join;
 use htfs::proto::session::{Attach, WaitEvents};
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{Method, RpcClient};
-use htfs::types::{Access, Change, Credentials, Ino, Name, ServerUrl};
+use htfs::types::{Access, Change, Credentials, Ino, Name, ServerId, ServerUrl};
 
 /// How long one row is measured.
 const ROW_TIME: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ struct Client {
 impl Client {
     async fn attach(url: &str, cert: &Path) -> Self {
         let rpc = RpcClient::new(Trust::load(cert).unwrap(), Duration::from_secs(30));
-        let attach = Attach { client: Bytes::from_static(b"bench") };
+        let attach = Attach { client: Bytes::from_static(b"bench"), cluster: Optional(None) };
         let session = rpc.call(url, attach).await.unwrap().0;
         Self { rpc, url: url.to_owned(), session: session.id, last_event: session.last_event }
     }
@@ -46,7 +46,8 @@ impl Client {
 
     async fn create(&self, name: String) -> Opened {
         let access = Access::READ.and(Access::WRITE);
-        let open = OpenMode { access, is_truncating: false, is_exclusive: true };
+        let open =
+            OpenMode { access, is_truncating: false, is_exclusive: true, keeps_atime: false };
         let call = Create {
             parent: Ino::ROOT,
             name: Name::new(name).unwrap(),
@@ -144,10 +145,27 @@ async fn main() {
     for _ in 0..4 {
         clients.push(Client::attach(&url, &cert).await);
     }
-    let server = ServerUrl::new("https://localhost:9001").unwrap();
-    clients[0].call(Join { server: server.clone(), held: 0 }).await;
-    let (total, free) = (1 << 40, 1 << 40);
-    let beat = Heartbeat { server, total, free, held: 0, deleted: Packed(Vec::new()) };
+    let server = ServerId::new(1);
+    let join = Join {
+        server: server.clone(),
+        url: ServerUrl::new("https://localhost:9001").unwrap(),
+        cluster: Optional(None),
+        boot: 1,
+        process: 1,
+        held: 0,
+        has_chunks: false,
+    };
+    let cluster = clients[0].call(join).await;
+    let beat = Heartbeat {
+        server,
+        cluster,
+        process: 1,
+        total: 1 << 40,
+        free: 1 << 40,
+        held: 0,
+        deleted: Packed(Vec::new()),
+        strays: Packed(Strays::default()),
+    };
     clients[0].call(beat).await;
 
     println!("| method | clients | calls/s | p50 ms | p99 ms |\n|---|---|---|---|---|");

@@ -15,8 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A chunk server of an htfs: keeps the contents of files
 ///
 /// It serves XML-RPC over HTTPS, prints `listening on <URL>` when it does, makes itself known to
-/// the master as soon as that answers, and stops on SIGINT and SIGTERM. All it has acknowledged
-/// survives `kill -9`.
+/// the master as soon as that answers, and stops on SIGINT, SIGTERM and SIGHUP. All it has
+/// acknowledged survives `kill -9`.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

@@ -1,6 +1,5 @@
 //! The `client` program: arguments in, [`htfs::client`] out.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,8 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Mounts an htfs as an ordinary directory
 ///
-/// It runs until SIGINT or SIGTERM, or until the directory is unmounted with `fusermount3 -u`; it
-/// prints `mounted on <DIR>` when programs can use it.
+/// It runs until SIGINT, SIGTERM or SIGHUP, or until the directory is unmounted with `umount` or
+/// `fusermount3 -u`; it prints `mounted on <DIR>` when programs can use it.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -60,10 +59,19 @@ struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ttl: Option<u64>,
 
-    /// Give up a call to a server after this many seconds: a program gets an error then
+    /// How long a system call waits for servers that are away or slow, in seconds: the program gets an
+    /// error then
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+
+    /// Wait for servers for ever, as with NFS: programs can be killed meanwhile
+    #[arg(long, conflicts_with = "soft")]
+    hard: bool,
+
+    /// Give up after --timeout; this is the default
+    #[arg(long)]
+    soft: bool,
 
     /// Wait at the start up to this many seconds for a master and a chunk server
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -82,6 +90,15 @@ struct Args {
     /// Let other users use the mount, too [default: only if root mounts]
     #[arg(long)]
     allow_other: bool,
+
+    /// Let programs run with the rights that set-id bits and capabilities in the file system give
+    /// them: whoever can write to the cluster can become root here then. Only root can ask for it
+    #[arg(long)]
+    suid: bool,
+
+    /// Let device files in the file system be opened; with the same danger
+    #[arg(long)]
+    dev: bool,
 
     #[command(flatten)]
     log: LogArgs,
@@ -121,6 +138,7 @@ impl Args {
         Config {
             ttl_s: self.ttl,
             timeout: Duration::from_secs(self.timeout),
+            is_hard: self.hard,
             patience: Duration::from_secs(self.wait),
             dialect: match self.dialect {
                 DialectArg::Auto => None,
@@ -133,6 +151,8 @@ impl Args {
                 ContentsArg::Pickled => Some(Layout::Pickled),
             },
             allows_other: self.allow_other || config.allows_other,
+            trusts_set_id: self.suid,
+            trusts_devices: self.dev,
             is_classic: self.is_classic(),
             ..config
         }
@@ -167,25 +187,19 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
         return Ok(());
     };
     let mut running: Running = started?;
-    announce(&format!("mounted on {}", running.mountpoint().display()));
-    match shutdown.run_until_cancelled(running.ended()).await {
-        Some(ended) => ended,
-        None => running.stop().await,
-    }
+    cli::say(&format!("mounted on {}", running.mountpoint().display()));
+    let ended = shutdown.run_until_cancelled(running.ended()).await.unwrap_or(Ok(()));
+    // Whoever has unmounted it: the master is told, so that nobody waits for this session.
+    let stopped = running.stop().await;
+    ended.and(stopped)
 }
 
 fn tell(dir: &Path, master: &str, ca: &Path) {
-    announce(&format!(
+    cli::say(&format!(
         "keys and data are in {}\nthe master is {master}; other clients on this machine find it \
          with --master {master} --ca {}\nCtrl-C stops it; the same command starts it again, with \
          the same files",
         dir.display(),
         ca.display()
     ));
-}
-
-/// Nobody may be listening to standard output.
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }

@@ -100,25 +100,30 @@ impl Command {
                     [] => Status::of_cluster(&client, master.clone()).await,
                     servers => Status::of(&client, servers.to_vec()).await,
                 };
-                common.print(&status)?;
+                common.print(&status).await?;
                 status.check()
             }
             Self::Log { server, limit, .. } => {
-                common.print(&Log::of(&client, server.clone(), *limit).await?)
+                common.print(&Log::of(&client, server.clone(), *limit).await?).await
             }
         }
     }
 }
 
 impl Common {
-    fn print(&self, answer: &(impl Serialize + Display)) -> Result<()> {
+    /// Whoever reads may take his time; a signal ends the program all the same.
+    async fn print(&self, answer: &(impl Serialize + Display)) -> Result<()> {
         let text = if self.json { admin::json(answer)? + "\n" } else { answer.to_string() };
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(FsError::from),
-        }
+        tokio::task::spawn_blocking(move || print(&text)).await.map_err(std::io::Error::from)?
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(FsError::from),
     }
 }
 

@@ -14,8 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The master of an htfs: keeps names and attributes, and says which chunk server holds what
 ///
-/// It serves XML-RPC over HTTPS, prints `listening on <URL>` when it does, and stops on SIGINT and
-/// SIGTERM. All it has acknowledged survives `kill -9`.
+/// It serves XML-RPC over HTTPS, prints `listening on <URL>` when it does, and stops on SIGINT, SIGTERM
+/// and SIGHUP. All it has acknowledged survives `kill -9`.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

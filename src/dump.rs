@@ -34,6 +34,9 @@ pub struct Entry {
 pub struct Writer<'a> {
     table: TableWriter<'a>,
     local: LocalTime,
+    path: &'a Path,
+    /// Bytes of values since the disk was looked at.
+    unchecked: usize,
 }
 
 impl Writer<'_> {
@@ -43,8 +46,25 @@ impl Writer<'_> {
     /// `Corrupt` if the value is damaged, and what the disk says.
     pub fn entry(&mut self, entry: &Entry) -> Result<()> {
         let Entry { key, value, expires } = entry;
+        self.check_disk(value.bytes.len())?;
         let object = python::from_value(value).map_err(|error| error.context(key))?;
         Ok(self.table.entry(&python::from_key(key), &object, self.local.date_of(*expires))?)
+    }
+}
+
+impl Writer<'_> {
+    /// Checks now and then that the disk has room for what the server itself needs.
+    fn check_disk(&mut self, more: usize) -> Result<()> {
+        self.unchecked = self.unchecked.saturating_add(more);
+        if self.unchecked < limits::DUMP_CHECK_SIZE {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let dir = self.path.parent().unwrap_or(self.path);
+        if file::free_space(dir)? >= limits::DISK_RESERVE {
+            return Ok(());
+        }
+        Err(FsError::new(ErrorKind::NoSpace, "the disk has no room for such a file"))
     }
 }
 
@@ -55,7 +75,8 @@ impl Writer<'_> {
 pub fn write(path: &Path, entries: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<()> {
     file::replace(path, |file| {
         let local = LocalTime::of_system();
-        let mut writer = Writer { table: TableWriter::new(file), local };
+        let table = TableWriter::new(file);
+        let mut writer = Writer { table, local, path, unchecked: limits::DUMP_CHECK_SIZE };
         entries(&mut writer)?;
         Ok(writer.table.finish()?)
     })
@@ -76,7 +97,8 @@ enum Format {
 }
 
 impl Dump {
-    /// Opens a dump and checks all of it. One of an earlier version must be of this role.
+    /// Opens a dump and checks all of it. One of an earlier version must be of this role. An entry
+    /// under the empty key, which the original takes and no store of ours holds, is left out.
     ///
     /// # Errors
     /// `NotFound` if there is no such file, `Corrupt` if it is no whole dump, `TooBig` over the
@@ -92,7 +114,14 @@ impl Dump {
             false => Format::Table(TableReader::look_over(reader(&file)?).map_err(no_dump)?),
         };
         let dump = Self { file, format, local: LocalTime::of_system() };
-        dump.each(|_| Ok(()))?;
+        let mut left_out = 0;
+        dump.each(|entry| {
+            left_out += u32::from(entry.is_none());
+            Ok(())
+        })?;
+        if left_out > 0 {
+            tracing::warn!(dump = %path.display(), "what is under the empty key is left out");
+        }
         Ok(dump)
     }
 
@@ -104,15 +133,22 @@ impl Dump {
     pub fn read(&self, now: Timestamp, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
         let last = now.plus_seconds(limits::TTL_MAX_S);
         self.each(|entry| {
+            let Some(entry) = entry else { return Ok(()) };
             let expires = entry.expires.min(last);
             if expires > now { each(Entry { expires, ..entry }) } else { Ok(()) }
         })
     }
 
-    fn each(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+    /// Gives all entries, `None` for one that cannot be stored.
+    fn each(&self, mut each: impl FnMut(Option<Entry>) -> Result<()>) -> Result<()> {
         let from = reader(&self.file)?;
         match &self.format {
-            Format::Earlier(role) => earlier::read(from, role, each),
+            Format::Earlier(role) => earlier::read(from, role, |(key, value, expires)| {
+                if key.is_empty() {
+                    return each(None);
+                }
+                each(Some(Entry { key: Key::new(key)?, value, expires }))
+            }),
             Format::Table(table) => {
                 let entry = |key, value, expiry| Ok(each(self.entry(key, value, expiry)?)?);
                 table.read(from, entry).map_err(|failure: Failure| match failure {
@@ -123,10 +159,18 @@ impl Dump {
         }
     }
 
-    fn entry(&self, key: pickle::Value, value: pickle::Value, expiry: DateTime) -> Result<Entry> {
+    fn entry(
+        &self,
+        key: pickle::Value,
+        value: pickle::Value,
+        expiry: DateTime,
+    ) -> Result<Option<Entry>> {
+        if python::is_empty_key(&key) {
+            return Ok(None);
+        }
         let key = python::into_key(key).map_err(|error| error.context("a key"))?;
         let value = python::into_value(value).map_err(|error| error.context(&key))?;
-        Ok(Entry { key, value, expires: self.local.time_of(expiry) })
+        Ok(Some(Entry { key, value, expires: self.local.time_of(expiry) }))
     }
 }
 

@@ -91,6 +91,8 @@ kinds! {
     Unreachable = EHOSTUNREACH,
     /// A server was named that nobody registered.
     UnknownServer = ENODEV,
+    /// A server or client of another cluster.
+    WrongCluster = EREMCHG,
     /// Stored contents do not match their checksum.
     Corrupt = EBADMSG,
     /// A peer answered what it may not.
@@ -107,6 +109,12 @@ impl ErrorKind {
     #[must_use]
     pub const fn leaves_outcome_open(self) -> bool {
         matches!(self, Self::TimedOut | Self::Io | Self::Protocol)
+    }
+
+    /// Whether a call that failed so may not have had time enough.
+    #[must_use]
+    pub const fn is_late(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unreachable)
     }
 
     /// The kind with this errno, if it is one of ours.

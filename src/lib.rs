@@ -16,12 +16,14 @@
 //! * [`proto`]: one type per remote method: its name, its encoding, its decoding. No sockets.
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
 //! * [`dump`]: the files of `write_file` and `read_file`.
+//! * [`addresses`]: where chunk servers are, for whoever calls them; [`random`]: numbers for identities.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
 //! * [`admin`]: the commands of the program `htfs`, a client of them all.
 //! * [`embedded`]: a master, chunk servers and a client in one process.
 
+pub mod addresses;
 pub mod admin;
 pub mod chunk;
 pub mod cli;

@@ -1,11 +1,14 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount, and of what a server takes from the network, are in files of their own.
+//! of a native mount, of chunk servers as members, and of what a server takes from the network, are in
+//! files of their own.
 
+mod members;
 mod mount;
 mod server;
 
 use std::time::Duration;
 
+pub use members::*;
 pub use mount::*;
 pub use server::*;
 
@@ -92,6 +95,13 @@ pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
 /// Longest time that the client gives itself to store what is written when it stops.
 pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
+pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
+
+/// Longest time that a program that ends waits for its last lines to be written. It is part of the
+/// two seconds in which a client unmounts and ends.
+pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
 
@@ -103,6 +113,12 @@ pub const DUMP_SIZE_MAX: u64 = 256 << 30;
 
 /// Largest entry of such a file, in bytes: a Python 2 writes four of them for one of a value.
 pub const DUMP_ENTRY_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
+
+/// Values of a dump, in bytes, after which is looked again whether the disk has room for more.
+pub const DUMP_CHECK_SIZE: usize = 4 << 20;
+
+/// Files of dumps in one data directory: no name that a caller thinks of makes another one.
+pub const DUMPS_MAX: usize = 256;
 
 /// What a `read_file` may bring into the tables of a server, in bytes: it is one transaction, which is
 /// in memory until it is committed.
@@ -158,18 +174,16 @@ pub const DISK_RESERVE: u64 = 32 << 20;
 /// end of the disk in the middle of a write.
 pub const DISK_RESERVE_LAST: u64 = 8 << 20;
 
+/// Room on the disk that is held for deletions alone, in bytes, also against other programs: tens of
+/// thousands of them, and what the store writes out meanwhile.
+pub const DELETION_RESERVE: u64 = 16 << 20;
+
 /// Updates in the log before the backup is renewed although there are fewer than
 /// `--backup-every`, in bytes: they are held in memory, too.
 pub const LOG_SIZE_MAX: usize = 64 << 20;
 
 /// How long the growth that `changeSize` announced waits for the `put` of the file.
 pub const CHARGE_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Time between two announcements of a chunk server at the master, in the mean.
-pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
-
-/// Longest time between two attempts of a chunk server to reach the master.
-pub const JOIN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A session ends this long after its last renewal: its locks are free then, and the files that
 /// only it had open. Long enough for a client whose machine was busy or asleep for a moment.
@@ -263,33 +277,8 @@ pub const RECLAIMED_AT_ONCE_MAX: usize = 65_536;
 /// A staged value that is younger makes no room: its client is on its way to the master.
 pub const RECLAIM_AGE_MIN: Duration = Duration::from_secs(60);
 
-/// How long a chunk server takes another for one of the cluster without asking the master again.
-pub const KNOWN_SERVERS_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// Time between two questions for the servers of the cluster.
-pub const KNOWN_SERVERS_PERIOD: Duration = Duration::from_secs(1);
-
-/// Time between two heartbeats of a chunk server.
-pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(3);
-
-/// Time until the next attempt after a heartbeat that failed.
-pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(500);
-
-/// A chunk server that was silent for so long gets no new chunks.
-pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Room that a chunk server must have left to get a new chunk, in bytes.
 pub const PLACEMENT_ROOM_MIN: u64 = 1 << 20;
-
-/// Chunks that one answer to a heartbeat tells to delete.
-pub const DELETIONS_PER_HEARTBEAT_MAX: usize = 1000;
-
-/// Chunks that one `cluster.report` can name.
-pub const REPORT_PAGE_MAX: usize = 1000;
-
-/// A chunk that a server holds and no file refers to is deleted after this long: time to notice
-/// that a master was started with the wrong data.
-pub const STRAY_GRACE: Duration = Duration::from_secs(3600);
 
 /// Inode numbers that the master reserves at a time: more than twice as many as it gives out between
 /// two rounds of its reaper. A restart leaves out those that are left.
@@ -348,6 +337,7 @@ const _: () = {
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
     assert!(CHUNK_LIST_MAX <= LIST_MAX);
     assert!(DISK_RESERVE_LAST < DISK_RESERVE);
+    assert!(DISK_RESERVE_LAST < DELETION_RESERVE);
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
@@ -361,5 +351,6 @@ const _: () = {
     assert!(BACKUP_EVERY_DEFAULT > 0);
     assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
     assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
+    assert!(DUMP_CHECK_SIZE as u64 * 4 < DISK_RESERVE);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

@@ -32,15 +32,19 @@ pub use ttl::Ttl;
 /// A key of a hash table. Python programs send it as `<string>` or `<base64>`; only the bytes
 /// count.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Bytes")]
 pub struct Key(Bytes);
 
 impl Key {
-    /// Takes any bytes up to [`limits::KEY_SIZE_MAX`].
+    /// Takes any bytes, at least one and at most [`limits::KEY_SIZE_MAX`].
     ///
     /// # Errors
-    /// `NameTooLong` for a longer key.
+    /// `InvalidArgument` for an empty key, which no store can hold; `NameTooLong` for a longer one.
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, FsError> {
         let bytes = bytes.into();
+        if bytes.is_empty() {
+            return Err(FsError::new(ErrorKind::InvalidArgument, "a key cannot be empty"));
+        }
         if bytes.len() > limits::KEY_SIZE_MAX {
             return Err(FsError::new(
                 ErrorKind::NameTooLong,
@@ -48,6 +52,12 @@ impl Key {
             ));
         }
         Ok(Self(bytes))
+    }
+
+    /// The empty key. Earlier programs took it into their logs; it is there to be removed from them.
+    #[must_use]
+    pub(crate) const fn empty() -> Self {
+        Self(Bytes::new())
     }
 
     /// The key that is a number, or `None` of Python, and no text: 7 is another key than "7".
@@ -66,6 +76,14 @@ impl Key {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl TryFrom<Bytes> for Key {
+    type Error = FsError;
+
+    fn try_from(bytes: Bytes) -> Result<Self, FsError> {
+        Self::new(bytes)
     }
 }
 
@@ -222,7 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_a_longest_length() {
+    fn a_key_is_neither_empty_nor_too_long() {
+        assert!(Key::new(Vec::new()).is_err());
+        assert!(postcard::from_bytes::<Key>(&postcard::to_stdvec(b"").unwrap()).is_err());
         assert!(Key::new(vec![0; limits::KEY_SIZE_MAX]).is_ok());
         assert!(Key::new(vec![0; limits::KEY_SIZE_MAX + 1]).is_err());
     }

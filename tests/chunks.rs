@@ -16,9 +16,10 @@ use htfs::proto::chunk::{
     Allocate, Copy, Delete, Found, GetSpace, List, MakeCuts, Optional, Punch, Read, Seek, Stat,
     SyncChunks, Truncate, Write, Zero,
 };
+use htfs::proto::cluster::ListMembers;
 use htfs::proto::gateway::{Discard, Take};
 use htfs::proto::server::SyncChunk;
-use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, ServerUrl, Whence};
+use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, Whence};
 
 fn key(ino: u64, index: u64) -> ChunkKey {
     ChunkKey { ino: Ino(ino), index, incarnation: 0 }
@@ -110,8 +111,11 @@ fn contents_are_copied_from_server_to_server() {
     let (there, here) = (&cluster.chunks[0].url, &cluster.chunks[1].url);
     let data: Vec<u8> = (0..10_000_000u32).map(|n| (n % 253).to_le_bytes()[0]).collect();
     rpc.call(there, write(key(1, 0), 1 << 20, data.clone())).expect("write");
+    let members = rpc.call(&cluster.master.url, ListMembers {}).expect("members");
+    let other = members.into_iter().find(|member| member.url.as_str() == there);
+    let server = other.expect("it has joined").server;
     let copy = Copy {
-        from_server: Optional(Some(ServerUrl::new(there.clone()).expect("a URL"))),
+        from_server: Optional(Some(server)),
         from_chunk: key(1, 0),
         from_version: ChunkVersion::of(1),
         from_offset: 100,
@@ -129,7 +133,7 @@ fn contents_are_copied_from_server_to_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket");
     let stranger = format!("https://{}", listener.local_addr().expect("its address"));
-    let from_server = Optional(Some(ServerUrl::new(stranger).expect("a URL")));
+    let from_server = Optional(Some(stranger.parse().expect("a URL")));
     let answer = rpc.call(here, Copy { from_server, ..copy });
     assert_eq!(kind(answer), ErrorKind::UnknownServer);
     assert!(listener.accept().is_err(), "the stranger was called");
@@ -140,7 +144,7 @@ fn a_server_that_joined_just_now_is_copied_from() {
     let mut cluster = Cluster::start(&Kind::Rust, 1);
     let rpc = Rpc::new();
     let copy = |from: &str| Copy {
-        from_server: Optional(Some(ServerUrl::new(from).expect("a URL"))),
+        from_server: Optional(Some(from.parse().expect("a URL"))),
         from_chunk: key(1, 0),
         from_version: ChunkVersion::of(1),
         from_offset: 0,

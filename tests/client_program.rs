@@ -42,6 +42,37 @@ fn wrong_mountpoints_are_told_apart() {
 }
 
 #[test]
+fn only_root_can_ask_for_set_id_bits_and_devices_and_not_on_a_classic_mount() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("mnt")).unwrap();
+    // Where somebody else finds them.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_client"), path("client")).unwrap();
+    fs::copy(&keys().certificate, path("ca")).unwrap();
+    fs::set_permissions(path("ca"), fs::Permissions::from_mode(0o644)).unwrap();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    for option in ["--suid", "--dev"] {
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        nobody.args([
+            path("client"),
+            path("mnt"),
+            option.to_owned(),
+            "--ca".to_owned(),
+            path("ca"),
+        ]);
+        let line = complaint(&mut nobody);
+        assert!(line.contains("only root"), "{line}");
+        let at = path("mnt");
+        let classic = [&at, "--classic", option, "--master", &cluster.master.url];
+        let line = complaint(&mut client(&classic));
+        assert!(line.contains("classic"), "{line}");
+    }
+}
+
+#[test]
 fn a_mount_whose_client_died_is_recognised() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 1);

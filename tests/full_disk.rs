@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::classic::{Classic, DIALECTS};
 use common::cluster::{Cluster, Kind};
+use common::mount::Mount;
 use common::rpc::{Rpc, key_of};
 use common::{SOON, keys, run, wait_until};
 use htfs::chunk;
@@ -229,4 +230,78 @@ fn a_write_that_meets_the_end_of_the_disk_has_not_happened() {
     }
     let store = Store::open(&path, &[T]).expect("it is whole");
     assert_eq!(keys(&store), [b"a", b"b", b"c"]);
+}
+
+/// The error of what must fail because a disk is full.
+fn assert_no_space<T>(result: std::io::Result<T>) {
+    let error = result.map(drop).expect_err("the disk is full");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");
+}
+
+#[test]
+fn on_a_mount_files_can_be_read_and_deleted_while_the_disk_of_the_master_is_full() {
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = mount_below(dir.path());
+    let mut cluster = Cluster::around(Cluster::master_in(dir.path()));
+    cluster.add_chunk();
+    let mount = Mount::ours(&cluster, &[]);
+    let contents = vec![7; 3 * MIB];
+    for name in ["read", "delete", "empty"] {
+        std::fs::write(mount.path(name), &contents).expect("there is room");
+    }
+    std::fs::create_dir(mount.path("dir")).expect("there is room");
+
+    let filler = disk.fill(0);
+    assert_no_space(std::fs::write(mount.path("new"), "x"));
+    assert_no_space(std::fs::rename(mount.path("read"), mount.path("other")));
+    // Nobody has read it yet, so this is when its time of access would change.
+    assert!(std::fs::read(mount.path("read")).expect("it can be opened") == contents);
+    std::fs::remove_file(mount.path("delete")).expect("a deletion has room");
+    std::fs::remove_dir(mount.path("dir")).expect("a deletion has room");
+    let empty = std::fs::File::options().write(true).truncate(true).open(mount.path("empty"));
+    drop(empty.expect("to empty a file is a deletion"));
+    let names = || std::fs::read_dir(mount.root()).expect("it is a directory").count();
+    assert_eq!(names(), 2);
+    // Another mount finds the master as it is, and deletes as well.
+    let other = Mount::ours(&cluster, &[]);
+    assert!(std::fs::read(other.path("read")).expect("it can be opened") == contents);
+    std::fs::remove_file(other.path("empty")).expect("a deletion has room");
+    assert_no_space(std::fs::write(mount.path("new"), "x"));
+    std::fs::remove_file(filler).expect("it is ours");
+
+    std::fs::write(mount.path("new"), "x").expect("there is room again");
+    assert_eq!(std::fs::read(other.path("new")).expect("it is there"), b"x");
+    // Room is kept once more.
+    let filler = disk.fill(0);
+    std::fs::remove_file(mount.path("new")).expect("a deletion has room");
+    std::fs::remove_file(filler).expect("it is ours");
+}
+
+#[test]
+fn deleting_on_a_mount_frees_a_disk_that_is_full_to_the_last_byte() {
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = Disk::mount(dir.path().join("disk"), 192);
+    let below = |name: &str| {
+        let path = disk.path.join(name);
+        std::fs::create_dir(&path).expect("there is room");
+        path
+    };
+    let mut cluster = Cluster::around(Cluster::master_in(&below("master")));
+    cluster.chunks.push(cluster.chunk_in(&below("chunk")));
+    let mount = Mount::ours(&cluster, &[]);
+    let size = 20 * MIB;
+    for number in 0..3 {
+        let name = mount.path(&format!("file {number}"));
+        std::fs::write(name, vec![7; size]).expect("there is room");
+    }
+    disk.fill(0);
+    for number in 0..3 {
+        let name = mount.path(&format!("file {number}"));
+        std::fs::remove_file(name).expect("a deletion has room");
+    }
+    wait_until("the chunks are deleted", SOON, || {
+        let free = htfs::store::file::free_space(&disk.path).expect("it is mounted");
+        free > 3 * size as u64
+    });
+    std::fs::write(mount.path("new"), vec![7; MIB]).expect("there is room again");
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use common::cluster::{Cluster, Kind};
 use common::keys;
@@ -15,6 +16,7 @@ use htfs::client::classic::{HtProxy, Memory};
 use htfs::client::fuse::Options;
 use htfs::client::mount::Mounted;
 use htfs::limits;
+use htfs::rpc::patience::Patience;
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{CallError, Method, RpcClient};
 
@@ -35,6 +37,10 @@ impl Calls for Counting {
         self.calls.lock().expect("nobody panics with the list").push((url.to_owned(), M::NAME));
         self.client.call(url, call)
     }
+
+    fn end_of(&self, patience: &Patience) -> Option<Instant> {
+        self.client.end_of(patience)
+    }
 }
 
 /// Runs programs in another process while this one serves the mount.
@@ -54,8 +60,13 @@ async fn five_megabytes_in_small_pieces_cost_one_transfer() {
     let proxy = HtProxy::new(calls.clone(), cluster.master.url.clone(), None, 1000);
     let memory = Memory::open(proxy, None, (0, 0)).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (source, timeout) = ("counted".to_owned(), limits::CALL_TIMEOUT);
-    let options = Options { source, timeout, allows_other: false };
+    let options = Options {
+        source: "counted".to_owned(),
+        timeout: Some(limits::CALL_TIMEOUT),
+        allows_other: false,
+        trusts_set_id: false,
+        trusts_devices: false,
+    };
     let mounted = Mounted::new(memory, dir.path(), options).await.unwrap();
 
     let count = || std::mem::take(&mut *calls.calls.lock().unwrap());

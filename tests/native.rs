@@ -40,7 +40,7 @@ async fn write(fs: &Fs, handle: Handle, offset: u64, data: &[u8]) {
 async fn read_all(fs: &Fs, ino: Ino) -> Vec<u8> {
     let open = fs.open(ino, READ_WRITE, &ROOT).await.unwrap();
     let data = fs.read(open.handle, 0, 1 << 20).await.unwrap();
-    fs.release(open.handle, None).await.unwrap();
+    fs.release(open.handle).await.unwrap();
     data.to_vec()
 }
 
@@ -81,7 +81,7 @@ async fn a_small_file_takes_three_calls_to_write_and_two_to_read() {
     let (handle, ino) = create(&a, "f").await;
     write(&a, handle, 0, b"hello").await;
     a.flush(handle, 1).await.unwrap();
-    a.release(handle, None).await.unwrap();
+    a.release(handle).await.unwrap();
     assert_eq!(calls() - before, 3);
 
     let before = calls();
@@ -106,7 +106,7 @@ async fn nobody_is_asked_for_the_capabilities_of_a_new_file() {
         let absent = fs.getxattr(ino, capability(), &ROOT).await.unwrap_err();
         assert_eq!(absent.kind(), ErrorKind::NoAttribute);
         assert_eq!(cluster.asked.load(Ordering::SeqCst), before, "file {number}");
-        fs.release(handle, None).await.unwrap();
+        fs.release(handle).await.unwrap();
     }
 }
 
@@ -166,7 +166,7 @@ async fn appends_land_whole_and_once() {
     let cluster = FakeCluster::new();
     let (first, _guard) = cluster.client().await;
     let (handle, ino) = create(&first, "log").await;
-    first.release(handle, None).await.unwrap();
+    first.release(handle).await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..10 {
         let cluster = cluster.clone();
@@ -322,13 +322,15 @@ async fn locks_hold_between_mounts_and_a_signal_ends_the_wait() {
         end: i64::MAX.cast_unsigned(),
         pid: 1,
     };
-    a.setlk(ino, lock(LockKind::Write), false, || false).await.unwrap();
-    let refused = b.setlk(ino, lock(LockKind::Write), false, || false).await.unwrap_err();
+    let other = b.open(ino, READ_WRITE, &ROOT).await.unwrap().handle;
+    a.setlk((ino, handle), lock(LockKind::Write), false, || false).await.unwrap();
+    let refused = b.setlk((ino, other), lock(LockKind::Write), false, || false).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::WouldBlock);
-    let interrupted = b.setlk(ino, lock(LockKind::Write), true, || true).await.unwrap_err();
+    let interrupted =
+        b.setlk((ino, other), lock(LockKind::Write), true, || true).await.unwrap_err();
     assert_eq!(interrupted.kind(), ErrorKind::Interrupted);
     a.flush(handle, 9).await.unwrap();
-    b.setlk(ino, lock(LockKind::Write), true, || false).await.unwrap();
+    b.setlk((ino, other), lock(LockKind::Write), true, || false).await.unwrap();
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl World {
         }
         let fs = &self.mounts[mount];
         fs.flush(open.handle, 1).await.unwrap();
-        fs.release(open.handle, None).await.unwrap();
+        fs.release(open.handle).await.unwrap();
     }
 
     async fn compare(&self, mount: usize, file: usize, handle: Handle) {
@@ -124,7 +124,7 @@ impl World {
                 let at = fs.write(open.handle, 0, bytes, true, &ROOT).await.unwrap();
                 assert_eq!(at, model.size);
                 model.write(at, &data);
-                fs.release(open.handle, None).await.unwrap();
+                fs.release(open.handle).await.unwrap();
             }
             Op::Truncate(size) => {
                 let change = SetAttr { size: Some(size), ..SetAttr::default() };
@@ -149,7 +149,7 @@ impl World {
                 assert_eq!(data.len() as u64, copied);
                 assert!(copied > 0 || from >= model.size);
                 fs.flush(open.handle, 1).await.unwrap();
-                fs.release(open.handle, None).await.unwrap();
+                fs.release(open.handle).await.unwrap();
                 if copied > 0 {
                     self.files[(file + 1) % FILES].1.write(to, &data);
                 }
@@ -166,7 +166,7 @@ async fn play(turns: Vec<Turn>) {
         let name = Name::new(format!("f{number}").into_bytes()).unwrap();
         let flags = OpenFlags(libc::O_RDWR);
         let (attr, open) = a.create(Ino::ROOT, &name, 0o644, flags, &ROOT).await.unwrap();
-        a.release(open.handle, None).await.unwrap();
+        a.release(open.handle).await.unwrap();
         files.push((attr.ino, Model::default()));
     }
     let mut world = World { mounts: vec![a, b], files };

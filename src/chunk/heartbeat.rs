@@ -1,5 +1,5 @@
 //! Heartbeats: telling the master that this server is alive, what room it has and what it holds,
-//! and deleting what the master answers that no file refers to any more.
+//! and deleting what the master answers has been deleted.
 //!
 //! What was deleted is told with the next heartbeat, and again until one of them was answered; the
 //! master forgets a deletion only then. So none is lost when either of the two dies in between.
@@ -9,14 +9,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::chunk::identity::Identity;
+use crate::chunk::membership::Standing;
 use crate::chunk::native::NativeStore;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::Packed;
-use crate::proto::cluster::{Heartbeat, Report};
-use crate::rpc::{CallError, Fault, Method, RpcClient};
+use crate::proto::cluster::{Heartbeat, Orders, Report, Strays};
+use crate::rpc::RpcClient;
 use crate::store::in_background;
-use crate::types::{ChunkKey, ServerUrl, Space};
+use crate::types::{ChunkKey, ClusterId, Space};
 
 /// The chunks that heartbeats are about. The methods may wait for the disk.
 pub trait Holdings: Send + Sync + 'static {
@@ -26,17 +28,31 @@ pub trait Holdings: Send + Sync + 'static {
     /// What the disk says.
     fn space(&self) -> Result<Space>;
 
-    /// The next chunks behind `after`, up to `limit`, in the order of their keys; none at the end.
+    /// The next chunks behind `after`, up to `limit`, in the order of their keys, with their
+    /// versions; none at the end.
     ///
     /// # Errors
     /// What the disk says.
-    fn keys(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<ChunkKey>>;
+    fn held(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<(ChunkKey, u64)>>;
 
     /// Deletes chunks, for good.
     ///
     /// # Errors
     /// What the disk says.
     fn delete(&self, keys: &[ChunkKey]) -> Result<()>;
+
+    /// Of a page of chunks, these are nobody's, says the master; an empty page ends a round through
+    /// all of them. `uptime_ms` is that of the server.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn learn_strays(&self, page: &[ChunkKey], strays: &[ChunkKey], uptime_ms: u64) -> Result<()>;
+
+    /// Strays may be removed, somebody says.
+    fn confirm_strays(&self);
+
+    /// How many chunks are nobody's.
+    fn strays(&self, uptime_ms: u64) -> Strays;
 }
 
 impl Holdings for NativeStore {
@@ -44,12 +60,24 @@ impl Holdings for NativeStore {
         self.space()
     }
 
-    fn keys(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<ChunkKey>> {
-        Ok(self.list(after, limit)?.into_iter().map(|(key, _)| key).collect())
+    fn held(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<(ChunkKey, u64)>> {
+        Ok(self.list(after, limit)?.into_iter().map(|(key, stat)| (key, stat.version)).collect())
     }
 
     fn delete(&self, keys: &[ChunkKey]) -> Result<()> {
         self.delete(keys)
+    }
+
+    fn learn_strays(&self, page: &[ChunkKey], strays: &[ChunkKey], uptime_ms: u64) -> Result<()> {
+        self.learn_strays(page, strays, uptime_ms)
+    }
+
+    fn confirm_strays(&self) {
+        self.confirm_strays();
+    }
+
+    fn strays(&self, uptime_ms: u64) -> Strays {
+        self.strays(uptime_ms)
     }
 }
 
@@ -59,8 +87,8 @@ pub struct Heart {
     pub client: RpcClient,
     /// The master's URL.
     pub master: String,
-    /// This server's name.
-    pub server: ServerUrl,
+    /// Who this server is.
+    pub who: Arc<Identity>,
     /// What it holds.
     pub holdings: Arc<dyn Holdings>,
 }
@@ -72,6 +100,8 @@ struct Pulse {
     deleted: Vec<ChunkKey>,
     /// The last chunk that was reported in this round.
     reported: Option<ChunkKey>,
+    /// When the uptime was last noted, on itself, in milliseconds.
+    uptime_kept_ms: u64,
 }
 
 /// How a heartbeat was answered.
@@ -80,20 +110,35 @@ enum Answered {
     All,
     /// There may be more to delete.
     More,
-    /// Not at all: the master knows no heartbeats.
-    Unknown,
 }
 
 impl Heart {
-    /// Beats until `shutdown`, or until the master turns out to be one that knows no native chunks.
-    /// `heard` becomes true with the first answer of either kind.
-    pub async fn run(self, heard: watch::Sender<bool>, shutdown: CancellationToken) {
+    /// Beats while the server is a member, until `shutdown`, or until the master turns out to be one
+    /// of the original programs. `heard` becomes true with the first answer, or in that case.
+    pub async fn run(
+        self,
+        standing: watch::Sender<Standing>,
+        heard: watch::Sender<bool>,
+        shutdown: CancellationToken,
+    ) {
         let mut pulse = Pulse::default();
         let mut trouble = None;
+        let mut changes = standing.subscribe();
         loop {
+            let beat = async {
+                let inside = changes.wait_for(|standing| *standing != Standing::Outside).await;
+                match inside.map(|standing| *standing) {
+                    Ok(Standing::Member(cluster)) => Some(self.beat(cluster, &mut pulse).await),
+                    _ => None,
+                }
+            };
             let beat = tokio::select! {
                 () = shutdown.cancelled() => return,
-                beat = self.beat(&mut pulse) => beat,
+                beat = beat => beat,
+            };
+            let Some(beat) = beat else {
+                heard.send_replace(true);
+                return;
             };
             let pause = match beat {
                 Ok(Answered::More) => continue,
@@ -102,11 +147,10 @@ impl Heart {
                     heard.send_replace(true);
                     limits::HEARTBEAT_PERIOD
                 }
-                Ok(Answered::Unknown) => {
-                    heard.send_replace(true);
-                    return;
-                }
                 Err(error) => {
+                    if must_join_again(error.kind()) {
+                        standing.send_replace(Standing::Outside);
+                    }
                     // That the master is not there is said by the membership.
                     let is_there = error.kind() != ErrorKind::Unreachable;
                     if is_there && trouble.as_ref() != Some(&error) {
@@ -124,23 +168,27 @@ impl Heart {
     }
 
     /// One heartbeat, the deletions it asks for, and a page of the report.
-    async fn beat(&self, pulse: &mut Pulse) -> Result<Answered> {
+    async fn beat(&self, cluster: ClusterId, pulse: &mut Pulse) -> Result<Answered> {
+        let uptime_ms = self.keep_uptime(pulse).await?;
         let space = self.with_holdings(|holdings| holdings.space()).await?;
+        let strays = self.with_holdings(move |holdings| Ok(holdings.strays(uptime_ms))).await?;
         let beat = Heartbeat {
-            server: self.server.clone(),
+            server: self.who.id().clone(),
+            cluster,
+            process: self.who.process(),
             total: space.total,
             free: space.free,
             held: space.held,
             deleted: Packed(pulse.deleted.clone()),
+            strays: Packed(strays),
         };
-        let garbage = match self.client.call(&self.master, beat).await {
-            Ok(Packed(garbage)) => garbage,
-            Err(CallError::Fault(fault)) if is_unknown_method(&fault) => {
-                return Ok(Answered::Unknown);
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let Packed(orders) = self.client.call(&self.master, beat).await?;
+        let Orders { delete: garbage, may_remove_strays } = orders;
         pulse.deleted.clear();
+        if may_remove_strays {
+            tracing::warn!("chunks that no file refers to may be removed, somebody says");
+            self.holdings.confirm_strays();
+        }
         if !garbage.is_empty() {
             tracing::debug!(chunks = garbage.len(), "deleting");
             let keys = garbage.clone();
@@ -150,21 +198,40 @@ impl Heart {
         if pulse.deleted.len() >= limits::DELETIONS_PER_HEARTBEAT_MAX {
             return Ok(Answered::More);
         }
-        self.report(pulse).await?;
+        self.report(cluster, pulse, uptime_ms).await?;
         Ok(Answered::All)
     }
 
-    async fn report(&self, pulse: &mut Pulse) -> Result<()> {
+    async fn report(&self, cluster: ClusterId, pulse: &mut Pulse, uptime_ms: u64) -> Result<()> {
         let after = pulse.reported;
         let page =
-            move |holdings: &dyn Holdings| holdings.keys(after.as_ref(), limits::REPORT_PAGE_MAX);
+            move |holdings: &dyn Holdings| holdings.held(after.as_ref(), limits::REPORT_PAGE_MAX);
         let held = self.with_holdings(page).await?;
-        pulse.reported = held.last().copied();
-        if !held.is_empty() {
-            let report = Report { server: self.server.clone(), held: Packed(held) };
-            self.client.call(&self.master, report).await?;
+        let keys: Vec<ChunkKey> = held.iter().map(|(key, _)| *key).collect();
+        let strays = match held.is_empty() {
+            true => Vec::new(),
+            false => {
+                let server = self.who.id().clone();
+                let report = Report { server, cluster, held: Packed(held) };
+                let Packed(strays) = self.client.call(&self.master, report).await?;
+                strays
+            }
+        };
+        pulse.reported = keys.last().copied();
+        let learn = move |holdings: &dyn Holdings| holdings.learn_strays(&keys, &strays, uptime_ms);
+        self.with_holdings(learn).await
+    }
+
+    /// The server's uptime, noted from time to time.
+    async fn keep_uptime(&self, pulse: &mut Pulse) -> Result<u64> {
+        let now_ms = self.who.uptime_ms();
+        let age_ms = u128::from(now_ms.saturating_sub(pulse.uptime_kept_ms));
+        if age_ms >= limits::UPTIME_PERIOD.as_millis() {
+            let who = Arc::clone(&self.who);
+            in_background(move || who.keep_uptime()).await?;
+            pulse.uptime_kept_ms = now_ms;
         }
-        Ok(())
+        Ok(now_ms)
     }
 
     /// Runs what may take the disk's time where it keeps nobody waiting.
@@ -177,8 +244,7 @@ impl Heart {
     }
 }
 
-/// Whether a fault means that the master is not one of ours, in its own words or in Python's.
-fn is_unknown_method(fault: &Fault) -> bool {
-    fault.code == Fault::UNKNOWN_METHOD
-        || fault.message.contains(&format!("method \"{}\" is not supported", Heartbeat::NAME))
+/// Whether an error means that the master does not take this server for a member any more.
+fn must_join_again(error: ErrorKind) -> bool {
+    matches!(error, ErrorKind::UnknownServer | ErrorKind::WrongCluster | ErrorKind::Busy)
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::native;
 use crate::chunk::values::ValueFile;
+use crate::chunk::{identity, native};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
@@ -76,9 +76,12 @@ impl Index {
     /// # Errors
     /// `Corrupt` if it is damaged, and what the disk says.
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
-        let tables = [table::TABLES.as_slice(), &logged::OWN_TABLES, &native::TABLES].concat();
+        let own = [&logged::OWN_TABLES[..], &native::TABLES, &identity::TABLES].concat();
+        let tables = [table::TABLES.as_slice(), &own].concat();
         let store = Arc::new(Store::open(&dir.store(), &tables)?);
-        Ok(Self { logged: Logged::open(store, &table::TABLES, backup_every)? })
+        let mut logged = Logged::open(store, &table::TABLES, backup_every)?;
+        logged.write(|txn| Entries::remove_impossible(txn).map(drop))?;
+        Ok(Self { logged })
     }
 
     /// The store below.
@@ -107,6 +110,16 @@ impl Index {
     /// What the store says; nothing has changed then.
     pub fn put(&mut self, key: &Key, stored: &Stored) -> Result<Option<Stored>> {
         self.logged.write(|txn| Entries::put(txn, key, stored))
+    }
+
+    /// What earlier programs did of a `put` under the empty key.
+    #[cfg(test)]
+    pub(super) fn put_under_the_empty_key(&mut self, stored: &Stored) {
+        let put = self.logged.write_unchecked(|txn| {
+            let empty = &Key::empty();
+            Entries::put(txn, empty, stored).map(drop)
+        });
+        put.expect("a log takes everything");
     }
 
     /// As [`Index::put`], or [`Index::remove`] with `None`, for what a classic client stages: what was

@@ -1,20 +1,24 @@
 //! Being known to the master: announcing this server until the master answers, and again from time
-//! to time, so that a master that lost its data learns of it.
+//! to time, and whenever the master does not know it any more.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunk::contents::Contents;
+use crate::chunk::identity::Identity;
+use crate::chunk::native::NativeStore;
 use crate::error::Result;
 use crate::limits;
+use crate::proto::chunk::Optional;
 use crate::proto::classic::Register;
-use crate::proto::server::Join;
+use crate::proto::cluster::Join;
 use crate::rpc::{CallError, Fault, Method, RpcClient};
-use crate::types::ServerUrl;
+use crate::types::{ClusterId, ServerUrl};
 
 /// Wait after the first failure; it doubles with every further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -25,15 +29,32 @@ pub struct Membership {
     pub client: RpcClient,
     /// The master's URL.
     pub master: String,
-    /// This server's name.
-    pub server: ServerUrl,
-    /// What it holds.
+    /// Where this server is.
+    pub url: ServerUrl,
+    /// Who it is.
+    pub who: Arc<Identity>,
+    /// The values that it holds.
     pub contents: Arc<Contents>,
+    /// And the chunks of files.
+    pub chunks: Arc<NativeStore>,
+}
+
+/// What this server is to its master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Unknown to it.
+    Outside,
+    /// A member of its cluster.
+    Member(ClusterId),
+    /// Registered at one of the original programs, which asks for nothing more.
+    Registered,
 }
 
 impl Membership {
-    /// Announces the server until `shutdown`; `joined` becomes true with the first success.
-    pub async fn run(self, joined: watch::Sender<bool>, shutdown: CancellationToken) {
+    /// Announces the server until `shutdown`, and says in `standing` what came of it. When somebody
+    /// else says there that it is outside, it is announced at once.
+    pub async fn run(self, standing: watch::Sender<Standing>, shutdown: CancellationToken) {
+        let mut changes = standing.subscribe();
         let mut backoff = BACKOFF_FIRST;
         let mut trouble = None;
         loop {
@@ -42,16 +63,16 @@ impl Membership {
                 attempt = self.announce() => attempt,
             };
             let wait = match attempt {
-                Ok(known_methods) => {
-                    if !joined.send_replace(true) || trouble.is_some() {
-                        tracing::info!(master = %self.master, server = %self.server, "joined");
+                Ok(now) => {
+                    if standing.send_replace(now) != now || trouble.is_some() {
+                        tracing::info!(master = %self.master, url = %self.url, "joined");
                     }
                     trouble = None;
                     backoff = BACKOFF_FIRST;
-                    match known_methods {
-                        MasterKind::Ours => limits::JOIN_PERIOD,
+                    match now {
+                        Standing::Outside | Standing::Member(_) => limits::JOIN_PERIOD,
                         // The original programs announce themselves once, at their start.
-                        MasterKind::Other => return,
+                        Standing::Registered => return,
                     }
                 }
                 Err(error) => {
@@ -67,31 +88,54 @@ impl Membership {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(jittered(wait)) => {}
+                () = is_put_out(&mut changes) => backoff = BACKOFF_FIRST,
             }
         }
     }
 
-    async fn announce(&self) -> Result<MasterKind> {
-        let held = self.contents.counts()?.bytes;
-        let join = Join { server: self.server.clone(), held };
+    async fn announce(&self) -> Result<Standing> {
+        let join = block_in_place(|| self.joining())?;
         match self.client.call(&self.master, join).await {
-            Ok(_) => Ok(MasterKind::Ours),
+            Ok(cluster) => {
+                block_in_place(|| self.who.join(cluster))?;
+                Ok(Standing::Member(cluster))
+            }
             Err(CallError::Fault(fault)) if is_unknown_method(&fault) => {
-                let register = Register { server: self.server.clone() };
+                let register = Register { server: self.url.clone() };
                 self.client.call(&self.master, register).await?;
-                Ok(MasterKind::Other)
+                Ok(Standing::Registered)
             }
             Err(error) => Err(error.into()),
         }
     }
+
+    fn joining(&self) -> Result<Join> {
+        let has_chunks = !self.chunks.list(None, 1)?.is_empty();
+        // Without files of any it may go to another cluster.
+        let cluster = self.who.cluster().filter(|_| has_chunks);
+        Ok(Join {
+            server: self.who.id().clone(),
+            url: self.url.clone(),
+            cluster: Optional(cluster),
+            boot: self.who.boot(),
+            process: self.who.process(),
+            held: self.contents.counts()?.bytes,
+            has_chunks,
+        })
+    }
 }
 
-/// Whose program the master is.
-enum MasterKind {
-    /// It takes [`Join`].
-    Ours,
-    /// It takes [`Register`] only.
-    Other,
+/// Returns when the standing becomes that of a stranger.
+async fn is_put_out(changes: &mut watch::Receiver<Standing>) {
+    changes.mark_unchanged();
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *changes.borrow_and_update() == Standing::Outside {
+            return;
+        }
+    }
 }
 
 /// Whether a fault means that the server does not know the method. Python's `xmlrpc.server` says

@@ -3,14 +3,18 @@
 //! [`service`] decodes calls and answers them; [`contents`] is the hash table, over [`index`] (what
 //! is where) and [`values`] (large values in files); [`native`] are the contents of native files,
 //! and [`staged`] how a value becomes such; [`gateway`] answers classic clients from both;
-//! [`membership`] and [`heartbeat`] talk to the master.
+//! [`identity`] says which server this is; [`membership`] and
+//! [`heartbeat`] talk to the master, [`peers`] knows the other chunk servers.
 
 pub mod contents;
 pub mod gateway;
 pub mod heartbeat;
+pub mod identity;
 pub mod index;
 pub mod membership;
 pub mod native;
+mod peers;
+mod registered;
 pub mod service;
 pub mod staged;
 pub mod values;
@@ -30,15 +34,17 @@ use crate::limits;
 use crate::listen::Listen;
 use crate::rpc::RpcClient;
 use crate::rpc::server;
-use crate::rpc::tls::{Identity, TlsError, Trust};
+use crate::rpc::tls::{self, TlsError, Trust};
 use crate::store::{DataDir, sweep_periodically, sync_periodically};
 use crate::types::ServerUrl;
 
 use contents::Contents;
 use gateway::Gateway;
 use heartbeat::Heart;
-use membership::Membership;
-use native::{NativeStore, Peers, StagedValues};
+use identity::Identity;
+use membership::{Membership, Standing};
+use native::{NativeStore, StagedValues};
+use peers::Peers;
 
 /// What a chunk server needs to know.
 #[derive(Clone, Debug)]
@@ -88,7 +94,7 @@ impl Config {
 /// A chunk server that serves.
 pub struct Running {
     url: ServerUrl,
-    joined: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     heard: watch::Receiver<bool>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -106,7 +112,7 @@ impl Running {
     /// Returns when the master knows it, and its room.
     pub async fn joined(&mut self) {
         // It fails when the server has stopped; nothing is waited for then either.
-        self.joined.wait_for(|joined| *joined).await.ok();
+        self.standing.wait_for(|standing| *standing != Standing::Outside).await.ok();
         self.heard.wait_for(|heard| *heard).await.ok();
     }
 
@@ -130,7 +136,7 @@ impl Running {
 pub async fn start(config: Config) -> Result<Running> {
     descriptors::want();
     let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
-    let identity = Identity::load(&config.cert, &config.key).map_err(keys)?;
+    let certificate = tls::Identity::load(&config.cert, &config.key).map_err(keys)?;
     let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
     let master =
         ServerUrl::new(config.master.clone()).map_err(|error| error.context("the master's URL"))?;
@@ -138,52 +144,57 @@ pub async fn start(config: Config) -> Result<Running> {
         let dir = DataDir::open(&config.data_dir, contents::ROLE)?;
         let contents = Contents::open(&dir, config.backup_every, clock::now())?;
         let store = Arc::clone(contents.store());
+        let who = Identity::open(&store)?;
         let chunks = NativeStore::open(store, &dir.chunks())?;
-        Ok::<_, FsError>((Arc::new(dir), Arc::new(contents), Arc::new(chunks)))
+        Ok::<_, FsError>((Arc::new(dir), Arc::new(contents), Arc::new(chunks), Arc::new(who)))
     };
-    let (dir, contents, chunks) = tokio::task::block_in_place(open)?;
+    let (dir, contents, chunks, who) = tokio::task::block_in_place(open)?;
     let listeners = config.listen.bind().await?;
     let url = name(&config, Listen::port_of(&listeners)?)?;
     let counts = contents.counts()?;
     let data = config.data_dir.display();
-    tracing::info!(%url, %data, entries = counts.entries, bytes = counts.bytes, "serving");
+    let server = who.id().short();
+    tracing::info!(%url, server, %data, entries = counts.entries, bytes = counts.bytes, "serving");
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
+    let peers = Peers::new(client.clone(), master.as_str());
     let mut registry = service::registry(&dir, &contents);
+    registry.serve_as(who.id().as_str());
     let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
-    let peers = Arc::new(Peers::new(client.clone(), master.clone()));
     native::register(&mut registry, &chunks, &staged, &peers);
-    let names = (&master, &url);
-    let gateway = Gateway::new((&contents, &chunks), &client, names, config.reclaim_age_min);
+    let stores = (&contents, &chunks);
+    let gateway = Gateway::new(stores, &peers, who.id(), config.reclaim_age_min);
     gateway::register(&mut registry, &gateway);
     tasks.spawn(gateway::keep_room(gateway, shutdown.clone()));
     let registry = Arc::new(registry);
-    tasks.spawn(server::serve(listeners, identity, registry, shutdown.clone()));
+    tasks.spawn(server::serve(listeners, certificate, registry, shutdown.clone()));
     let own = Arc::clone(&contents);
     let step = move || own.sweep(clock::now());
     tasks.spawn(sweep_periodically(step, config.sweep_period, shutdown.clone()));
     let to_sync = Arc::clone(&contents);
     tasks.spawn(sync_periodically(move || to_sync.sync(), shutdown.clone()));
     tasks.spawn(native::tend(Arc::clone(&chunks), shutdown.clone()));
+    let (to_standing, standing) = watch::channel(Standing::Outside);
     let heart = Heart {
         client: client.clone(),
         master: master.as_str().to_owned(),
-        server: url.clone(),
+        who: Arc::clone(&who),
         holdings: Arc::<NativeStore>::clone(&chunks),
     };
     let (to_heard, heard) = watch::channel(false);
-    tasks.spawn(heart.run(to_heard, shutdown.clone()));
+    tasks.spawn(heart.run(to_standing.clone(), to_heard, shutdown.clone()));
     let membership = Membership {
         client,
         master: master.as_str().to_owned(),
-        server: url.clone(),
+        url: url.clone(),
+        who,
         contents: Arc::clone(&contents),
+        chunks: Arc::clone(&chunks),
     };
-    let (to_joined, joined) = watch::channel(false);
-    tasks.spawn(membership.run(to_joined, shutdown.clone()));
-    Ok(Running { url, joined, heard, shutdown, tasks, contents, chunks })
+    tasks.spawn(membership.run(to_standing, shutdown.clone()));
+    Ok(Running { url, standing, heard, shutdown, tasks, contents, chunks })
 }
 
 /// The name of a server that listens on this port.

@@ -1,7 +1,9 @@
 //! How the client calls servers: over the network, or inside the process in tests.
 
 use std::future::Future;
+use std::time::Instant;
 
+use crate::rpc::patience::Patience;
 use crate::rpc::{CallError, Method, RpcClient};
 
 /// Something that carries calls to servers. Clones share what is behind them.
@@ -12,6 +14,9 @@ pub trait Calls: Clone + Send + Sync + 'static {
         url: &str,
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send;
+
+    /// When a call ends that begins now and has this patience; `None` if it may go on for ever.
+    fn end_of(&self, patience: &Patience) -> Option<Instant>;
 }
 
 impl Calls for RpcClient {
@@ -21,5 +26,9 @@ impl Calls for RpcClient {
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send {
         Self::call(self, url, call)
+    }
+
+    fn end_of(&self, patience: &Patience) -> Option<Instant> {
+        Self::end_of(self, patience)
     }
 }

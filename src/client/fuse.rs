@@ -1,7 +1,7 @@
 //! FUSE: converts the kernel's requests and our replies, and knows nothing else.
 //!
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
-//! `notify` tells the kernel what others changed; `who` finds out about the calling process.
+//! `deadline` says how long requests may take; `notify` tells the kernel what others changed; `who` finds out about the calling process.
 //!
 //! A request that needs nobody else is answered at once, every other by a task of its own: so one
 //! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
@@ -9,6 +9,7 @@
 
 mod answer;
 mod convert;
+mod deadline;
 mod filesystem;
 mod notify;
 mod who;
@@ -17,6 +18,7 @@ use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -24,14 +26,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::vfs::{KernelPolicy, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
+use crate::rpc::Patience;
 use crate::rpc::shards::{Shard, Turn};
 use crate::types::Credentials;
 
 use answer::Answer;
 use convert::{bytes, errno, mount_options, report};
+use deadline::{Deadline, Deadlines};
 use notify::KernelNotify;
 
 /// Parts of the log that are of no interest: fuser warns of every request that it has no method
@@ -43,11 +48,15 @@ pub const QUIET: &[&str] = &["fuser=error"];
 pub struct Options {
     /// What `mount` and `df` show in front of the mountpoint.
     pub source: String,
-    /// Each request ends within this time, with an error if it must; waiting for a lock does not
-    /// count.
-    pub timeout: Duration,
+    /// Each system call ends within this time, with an error if it must; waiting for a lock does not
+    /// count. `None` if they are to wait until the servers are there, or they are killed.
+    pub timeout: Option<Duration>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
+    /// Whether set-id bits and capabilities of programs count. Only the superuser can want that.
+    pub trusts_set_id: bool,
+    /// Whether devices can be opened; as above.
+    pub trusts_devices: bool,
 }
 
 /// Mounts a file system. What this gives serves the kernel's requests, until the file system is
@@ -58,12 +67,17 @@ pub struct Options {
 pub fn mount_session<V: Vfs>(
     vfs: V,
     mountpoint: &Path,
-    options: Options,
+    options: &Options,
     runtime: Runtime,
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
-    let config = mount_options(options.source, options.allows_other, policy);
-    let adapter = Adapter { vfs: vfs.clone(), policy, timeout: options.timeout, runtime };
+    let config = mount_options(options, policy);
+    let adapter = Adapter {
+        vfs: vfs.clone(),
+        policy,
+        deadlines: Arc::new(Deadlines::new(options.timeout)),
+        runtime,
+    };
     let session = fuser::Session::new(adapter, mountpoint, &config)?;
     vfs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
     Ok(move || session.run())
@@ -74,7 +88,7 @@ pub fn mount_session<V: Vfs>(
 struct Adapter<V> {
     vfs: V,
     policy: KernelPolicy,
-    timeout: Duration,
+    deadlines: Arc<Deadlines>,
     runtime: Runtime,
 }
 
@@ -108,15 +122,20 @@ impl<V: Vfs> Adapter<V> {
 
     /// Carries out a request and answers it: at once, if it needs nobody else, otherwise in a task. If
     /// it takes too long, or the caller is being killed, the caller gets an error, and the work goes
-    /// on without it: what it has begun, such as sending bytes, must not stop halfway.
+    /// on without it: what it has begun, such as sending bytes, must not stop halfway. Calls that it
+    /// makes to servers end all the same.
     fn run<T: Send, R: Answer<T>>(
         &self,
         subject: Subject,
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
-        let (ttl, timeout) = (self.policy.cache_ttl, self.timeout);
-        let mut work = Box::pin(work);
+        let ttl = self.policy.cache_ttl;
+        let is_repeated = subject.operation == "read";
+        let deadline = self.deadlines.of(subject.ino, subject.thread, is_repeated);
+        // Work without a deadline ends with the wish of whoever waits for it.
+        let given_up = deadline.is_none().then(CancellationToken::new);
+        let mut work = Box::pin(patience(deadline, given_up.clone()).scope(work));
         let turn = Turn::begin();
         let shard = turn.as_ref().map(Turn::shard);
         let _entered = shard.map(Shard::enter);
@@ -125,21 +144,34 @@ impl<V: Vfs> Adapter<V> {
         }
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
+        let deadlines = Arc::clone(&self.deadlines);
         runtime.spawn(async move {
             let _turn = turn;
-            let given_up = tokio::select! {
+            let request = deadline.map(|deadline| deadline.request);
+            let (outcome, unfinished) = tokio::select! {
                 biased;
-                outcome = &mut work => return finish(&subject, reply, outcome, ttl),
-                error = impatience(subject.thread, timeout) => error,
+                outcome = &mut work => (outcome, None),
+                error = impatience(subject.thread, request) => (Err(error), Some(work)),
             };
-            finish(&subject, reply, Err(given_up), ttl);
-            if let Err(error) = work.await {
+            match &outcome {
+                Ok(_) => deadlines.met(subject.ino),
+                Err(error) if error.kind().is_late() => {
+                    deadlines.missed(subject.ino, subject.thread)
+                }
+                Err(_) => {}
+            }
+            finish(&subject, reply, outcome, ttl);
+            given_up.inspect(CancellationToken::cancel);
+            if let Some(work) = unfinished
+                && let Err(error) = work.await
+            {
                 tracing::debug!("{}, given up before: {error}", subject.operation);
             }
         });
     }
 
-    /// Carries out a request that may wait for other programs, for as long as they like.
+    /// Carries out a request that may wait for other programs, for as long as they like. If the caller
+    /// is being killed, the work hears of it at its next call to a server.
     fn run_patiently<T: Send, R: Answer<T>>(
         &self,
         subject: Subject,
@@ -147,7 +179,32 @@ impl<V: Vfs> Adapter<V> {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
         let ttl = self.policy.cache_ttl;
-        self.runtime.spawn(async move { finish(&subject, reply, work.await, ttl) });
+        let given_up = CancellationToken::new();
+        let work = patience(None, Some(given_up.clone())).scope(work);
+        self.runtime.spawn(async move {
+            let mut work = pin!(work);
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut work => outcome,
+                _ = impatience(subject.thread, None) => {
+                    given_up.cancel();
+                    work.await
+                }
+            };
+            finish(&subject, reply, outcome, ttl);
+        });
+    }
+}
+
+/// The patience of a request with this deadline, or none.
+fn patience(deadline: Option<Deadline>, given_up: Option<CancellationToken>) -> Patience {
+    let patience = match deadline {
+        Some(deadline) => Patience::until(deadline.calls),
+        None => Patience::for_each_call(),
+    };
+    match given_up {
+        Some(given_up) => patience.unless(given_up),
+        None => patience,
     }
 }
 
@@ -162,14 +219,13 @@ fn finish<T, R: Answer<T>>(subject: &Subject, reply: R, outcome: Result<T>, ttl:
 }
 
 /// Returns why a caller is not kept waiting any longer.
-async fn impatience(thread: u32, timeout: Duration) -> FsError {
-    let deadline = Instant::now() + timeout;
+async fn impatience(thread: u32, deadline: Option<Instant>) -> FsError {
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let left = deadline.map(|moment| moment.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
             return FsError::new(ErrorKind::TimedOut, "the servers took too long");
         }
-        tokio::time::sleep(left.min(SIGNAL_PERIOD)).await;
+        tokio::time::sleep(left.map_or(SIGNAL_PERIOD, |left| left.min(SIGNAL_PERIOD))).await;
         if who::is_killed(thread) {
             return FsError::new(ErrorKind::Interrupted, "the caller was killed");
         }

@@ -42,8 +42,10 @@ pub struct Config {
     pub ca: PathBuf,
     /// Seconds that files live; for ever if `None`.
     pub ttl_s: Option<u64>,
-    /// Deadline of one call.
+    /// Deadline of one system call.
     pub timeout: Duration,
+    /// System calls wait for servers as long as it takes, or until their programs are killed.
+    pub is_hard: bool,
     /// How long to wait for a master and a chunk server.
     pub patience: Duration,
     /// The type in which new files are stored; as others do if `None`.
@@ -52,6 +54,10 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// Whether users other than the one who mounts may use the mount.
     pub allows_other: bool,
+    /// Whether programs on the mount run with the rights that set-id bits and capabilities give.
+    pub trusts_set_id: bool,
+    /// Whether devices on the mount can be opened.
+    pub trusts_devices: bool,
     /// Mount as the homework's clients do, also where the master has a native file system.
     pub is_classic: bool,
 }
@@ -66,10 +72,13 @@ impl Config {
             ca,
             ttl_s: None,
             timeout: limits::CALL_TIMEOUT,
+            is_hard: false,
             patience: limits::CALL_TIMEOUT,
             dialect: None,
             layout: None,
             allows_other: rustix::process::geteuid().is_root(),
+            trusts_set_id: false,
+            trusts_devices: false,
             is_classic: false,
         }
     }
@@ -120,7 +129,8 @@ impl Running {
         self.mounted.ended().await
     }
 
-    /// Stores what is only here, as far as the servers are quick about it, and unmounts.
+    /// Stores what is only here, as far as the servers are quick about it, unmounts if nobody else
+    /// has, and ends the session at the master.
     ///
     /// # Errors
     /// `Io` if something could not be stored; the mount is gone all the same.
@@ -130,6 +140,7 @@ impl Running {
         let unmounted = self.mounted.unmount().await;
         self.files.detach().await;
         unmounted?;
+        tracing::info!("unmounted");
         stored.unwrap_or_else(|_| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
@@ -147,8 +158,10 @@ pub async fn start(config: Config) -> Result<Running> {
     let master =
         ServerUrl::new(config.master.clone()).map_err(|error| error.context("the master's URL"))?;
     // What is wrong here is better known before minutes are spent on waiting.
+    check_trust(&config)?;
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
+    let client = if config.is_hard { client.hard() } else { client };
     let is_classic =
         config.is_classic || !wait_for_master(&config, &client, master.as_str()).await?;
     if is_classic && !config.is_classic {
@@ -162,7 +175,23 @@ pub async fn start(config: Config) -> Result<Running> {
     Ok(running)
 }
 
+/// Whoever can write to the cluster, from any machine, could make himself the superuser of one that
+/// trusts set-id bits or devices: its own superuser has to want that.
+fn check_trust(config: &Config) -> Result<()> {
+    let is_wanted = config.trusts_set_id || config.trusts_devices;
+    if !is_wanted || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let message = "only root can mount with --suid or --dev";
+    Err(FsError::new(ErrorKind::NotPermitted, message))
+}
+
 async fn start_classic(config: &Config, client: RpcClient, master: &ServerUrl) -> Result<Running> {
+    if config.trusts_set_id || config.trusts_devices {
+        let message =
+            "a classic mount has no set-id bits and no devices; mount without --suid and --dev";
+        return Err(FsError::new(ErrorKind::InvalidArgument, message));
+    }
     let memory = wait_for_servers(config, &client, master.as_str()).await?;
     let mounted = mount(memory.clone(), config, master).await?;
     Ok(Running { mounted, files: Files::Classic(memory) })
@@ -183,8 +212,10 @@ async fn start_native(config: &Config, client: RpcClient, master: &ServerUrl) ->
 async fn mount<V: Vfs>(vfs: V, config: &Config, master: &ServerUrl) -> Result<Mounted> {
     let options = fuse::Options {
         source: master.as_str().to_owned(),
-        timeout: config.timeout,
+        timeout: (!config.is_hard).then_some(config.timeout),
         allows_other: config.allows_other,
+        trusts_set_id: config.trusts_set_id,
+        trusts_devices: config.trusts_devices,
     };
     Mounted::new(vfs, &config.mountpoint, options).await
 }

@@ -38,7 +38,7 @@ impl Mounted {
     pub async fn new<V: Vfs>(vfs: V, mountpoint: &Path, options: Options) -> Result<Self> {
         let mountpoint = check_in_time(mountpoint).await?;
         let (runtime, at) = (tokio::runtime::Handle::current(), mountpoint.clone());
-        let mount = move || mount_session(vfs, &at, options, runtime);
+        let mount = move || mount_session(vfs, &at, &options, runtime);
         let serve = tokio::task::spawn_blocking(mount)
             .await
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?
@@ -72,12 +72,15 @@ impl Mounted {
         }
     }
 
-    /// Unmounts. From this moment no program finds the file system any more; those that still
+    /// Unmounts, if nobody else has. From this moment no program finds the file system any more; those that still
     /// have files open keep them until this process ends.
     ///
     /// # Errors
     /// What the system says.
     pub async fn unmount(mut self) -> Result<()> {
+        if !self.is_mounted {
+            return Ok(());
+        }
         let mountpoint = self.mountpoint.clone();
         tokio::task::spawn_blocking(move || detach(&mountpoint))
             .await

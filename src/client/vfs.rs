@@ -126,7 +126,7 @@ pub trait Notify: Send + Sync {
     /// Attributes may have changed, and are forgotten when this returns, which is at once.
     fn attributes_now(&self, ino: Ino);
     /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
-    /// reads of the kernel that are under way.
+    /// reads of the kernel that are under way, and for writes: what was stored in mappings comes first.
     fn contents_now(&self, ino: Ino);
 }
 
@@ -146,6 +146,18 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         name: Name,
         who: Credentials,
     ) -> impl Future<Output = Result<Attr>> + Send;
+
+    /// Attributes of an inode that the kernel knows by its number only, from a file handle
+    /// (`open_by_handle_at(2)`, NFS); it holds it as after [`Self::lookup`]. One without names counts
+    /// as gone.
+    fn find(&self, _ino: Ino) -> impl Future<Output = Result<Attr>> + Send {
+        ready(Err(unsupported()))
+    }
+
+    /// The directory that a directory is in, for the same purpose.
+    fn find_parent(&self, _directory: Ino) -> impl Future<Output = Result<Attr>> + Send {
+        ready(Err(unsupported()))
+    }
 
     /// The kernel drops `count` of the times it holds an inode.
     fn forget(&self, _ino: Ino, _count: u64) {}
@@ -269,12 +281,9 @@ pub trait Vfs: Clone + Send + Sync + 'static {
     /// What was written must survive a power cut.
     fn fsync(&self, handle: Handle) -> impl Future<Output = Result<()>> + Send;
 
-    /// The handle is gone, and with it the lock of `flock(2)` that `owner` has through it.
-    fn release(
-        &self,
-        handle: Handle,
-        owner: Option<u64>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// The handle is gone, and with it all locks of `flock(2)` and of open file descriptions that were
+    /// taken through it.
+    fn release(&self, handle: Handle) -> impl Future<Output = Result<()>> + Send;
 
     /// Opens a directory for reading.
     fn opendir(&self, ino: Ino, who: Credentials) -> impl Future<Output = Result<Handle>> + Send;
@@ -336,11 +345,11 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ready(Err(unsupported()))
     }
 
-    /// Sets or clears a lock. If it `waits`, it does so until it has the lock or `is_interrupted`
+    /// Sets or clears a lock through a handle of a file. If it `waits`, it does so until it has the lock or `is_interrupted`
     /// says that the process that wants it got a signal.
     fn setlk(
         &self,
-        _ino: Ino,
+        _file: (Ino, Handle),
         _lock: Lock,
         _waits: bool,
         _is_interrupted: impl Fn() -> bool + Send,

@@ -10,11 +10,10 @@ use std::io::Read;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::Entry;
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{Key, StoredValue, ValueKind};
+use crate::types::{StoredValue, ValueKind};
 
 const MAGIC: &[u8; 12] = b"htfs dump 1\n";
 
@@ -32,6 +31,9 @@ pub(super) fn is_earlier(from: impl Read) -> Result<bool> {
     Ok(start == MAGIC)
 }
 
+/// A key, what is under it, and when it is gone.
+pub(super) type Row = (Bytes, StoredValue, Timestamp);
+
 /// Gives the entries of a dump of this role.
 ///
 /// # Errors
@@ -39,7 +41,7 @@ pub(super) fn is_earlier(from: impl Read) -> Result<bool> {
 pub(super) fn read(
     from: impl Read,
     role: &str,
-    mut each: impl FnMut(Entry) -> Result<()>,
+    mut each: impl FnMut(Row) -> Result<()>,
 ) -> Result<()> {
     let mut rows = Rows { from, checksum: 0 };
     rows.bytes(MAGIC.len())?;
@@ -68,18 +70,13 @@ struct Rows<R> {
 }
 
 impl<R: Read> Rows<R> {
-    fn entry(&mut self, role: &str) -> Result<Option<Entry>> {
+    fn entry(&mut self, role: &str) -> Result<Option<Row>> {
         match role {
-            MASTER => {
-                let row: Option<(Key, StoredValue, Timestamp)> = self.row()?;
-                Ok(row.map(|(key, value, expires)| Entry { key, value, expires }))
-            }
+            MASTER => self.row(),
             CHUNK => {
-                let row: Option<(Key, ValueKind, Timestamp, Bytes)> = self.row()?;
-                Ok(row.map(|(key, kind, expires, bytes)| {
-                    let value = StoredValue { kind, bytes };
-                    Entry { key, value, expires }
-                }))
+                let row: Option<(Bytes, ValueKind, Timestamp, Bytes)> = self.row()?;
+                Ok(row
+                    .map(|(key, kind, expires, bytes)| (key, StoredValue { kind, bytes }, expires)))
             }
             _ => Err(damaged("it belongs to another kind of server")),
         }

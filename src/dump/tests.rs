@@ -165,6 +165,19 @@ fn dumps_of_earlier_versions_are_read() {
 }
 
 #[test]
+fn what_is_under_the_empty_key_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump");
+    // {'': ('x', 2099), 'k': ('v', 2099)} of Python 2.
+    let dict = "(dp0\nS''\np1\n(S'x'\np2\ncdatetime\ndatetime\np3\n(S'\\x083\\x01\\x01\\x00\\x00\
+                \\x00\\x00\\x00\\x00'\np4\ntp5\nRp6\ntp7\nsS'k'\np8\n(S'v'\np9\ng6\ntp10\ns.";
+    std::fs::write(&path, dict).unwrap();
+    let entries = read(&path, "chunk", clock::now()).unwrap();
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_bytes()).collect();
+    assert_eq!(keys, [b"k"]);
+}
+
+#[test]
 fn what_a_dump_brings_is_bounded() {
     let mut kept = Kept::default();
     let key = Key::new("k").unwrap();

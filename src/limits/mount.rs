@@ -81,6 +81,18 @@ pub const STALE_ATTEMPTS_MAX: u32 = 8;
 /// the process that waits got a signal.
 pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 
+/// How long who wants a lock waits for those who have closed the file and whose locks are about to be
+/// freed. Longer than that takes; if a server hangs, the master tells who is in the way.
+pub const LOCK_LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a lock is asked for by who does not wait for it, if others leave meanwhile.
+pub const LOCK_ATTEMPTS_MAX: u32 = 4;
+/// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
+pub const LATE_INODES_MAX: usize = 1024;
+
+/// Threads that it remembers for each of them.
+pub const LATE_THREADS_MAX: usize = 64;
+
 /// Entries that a mount asks for in one page of a directory.
 pub const LISTING_PAGE: u32 = 2048;
 

@@ -7,16 +7,19 @@
 //! A client announces the growth (`changeSize`) before it stores the entry (`put`). Until the
 //! entry comes, the growth is *pending*; if it never comes, the growth lapses and only what the
 //! last `put` had settled remains.
+//!
+//! Charges name a server as it was named when they were made; sizes are kept under its identity.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
+use crate::master::members;
 use crate::store::{ReadTxn, TABLE_END, Table, Txn};
-use crate::types::{Key, ServerUrl};
+use crate::types::{Key, ServerId};
 
-/// URL → size in bytes, 8 bytes, big-endian.
+/// Server → size in bytes, 8 bytes, big-endian.
 pub const SERVERS: Table = Table("servers");
 /// Key → [`Charge`].
 pub const CHARGES: Table = Table("charges");
@@ -37,7 +40,7 @@ pub struct Charge {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
-    server: ServerUrl,
+    server: ServerId,
     /// Bytes that are in the server's size now.
     bytes: u64,
     /// Bytes that were when the entry was last put.
@@ -53,7 +56,7 @@ impl Charge {
 
     /// The charge of an entry that was put, whose contents are on this server.
     #[must_use]
-    pub fn settled(server: ServerUrl, bytes: u64) -> Self {
+    pub fn settled(server: ServerId, bytes: u64) -> Self {
         Self { parts: vec![Part { server, bytes, settled: bytes }], pending: None }
     }
 
@@ -63,7 +66,7 @@ impl Charge {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    fn part(&mut self, server: &ServerUrl) -> &mut Part {
+    fn part(&mut self, server: &ServerId) -> &mut Part {
         let found = self.parts.iter().position(|part| part.server == *server);
         let at = found.unwrap_or_else(|| {
             self.parts.push(Part { server: server.clone(), bytes: 0, settled: 0 });
@@ -74,13 +77,13 @@ impl Charge {
 }
 
 /// The sizes that a change left behind, by server.
-pub type Sizes = Vec<(ServerUrl, u64)>;
+pub type Sizes = Vec<(ServerId, u64)>;
 
 /// A server's size.
 ///
 /// # Errors
 /// `UnknownServer` if nobody registered it.
-pub fn size(txn: &dyn ReadTxn, server: &ServerUrl) -> Result<u64> {
+pub fn size(txn: &dyn ReadTxn, server: &ServerId) -> Result<u64> {
     known_size(txn, server)?.ok_or_else(|| {
         FsError::new(ErrorKind::UnknownServer, format!("no chunk server {server} is registered"))
     })
@@ -93,18 +96,30 @@ pub fn size(txn: &dyn ReadTxn, server: &ServerUrl) -> Result<u64> {
 pub fn sizes(txn: &dyn ReadTxn) -> Result<Sizes> {
     let rows = txn.scan(SERVERS, &[], TABLE_END, limits::SERVERS_MAX)?;
     rows.into_iter()
-        .map(|(url, size)| {
-            let url = String::from_utf8(url.to_vec()).map_err(|_| damaged())?;
-            Ok((ServerUrl::new(url)?, decode_size(&size)?))
+        .map(|(id, size)| {
+            let id = std::str::from_utf8(&id).map_err(|_| damaged())?;
+            Ok((id.parse()?, decode_size(&size)?))
         })
         .collect()
+}
+
+/// A server that records named `was` has an identity, under which its size is kept from now on.
+///
+/// # Errors
+/// What the store says.
+pub fn rename(txn: &mut dyn Txn, was: &ServerId, server: &ServerId) -> Result<Sizes> {
+    let Some(size) = size_of(txn, was)? else { return Ok(Sizes::new()) };
+    let size = size_of(txn, server)?.unwrap_or(0).saturating_add(size);
+    txn.delete(SERVERS, was.as_str().as_bytes());
+    set_size(txn, server, size);
+    Ok(vec![(server.clone(), size)])
 }
 
 /// Makes a server known, with this many bytes; one that is known keeps its size.
 ///
 /// # Errors
 /// `NoSpace` if there are too many, and what the store says.
-pub fn register(txn: &mut dyn Txn, server: &ServerUrl, held: u64, known: usize) -> Result<Sizes> {
+pub fn register(txn: &mut dyn Txn, server: &ServerId, held: u64, known: usize) -> Result<Sizes> {
     if known_size(txn, server)?.is_some() {
         return Ok(Sizes::new());
     }
@@ -114,6 +129,19 @@ pub fn register(txn: &mut dyn Txn, server: &ServerUrl, held: u64, known: usize) 
     }
     set_size(txn, server, held);
     Ok(vec![(server.clone(), held)])
+}
+
+/// Forgets a server that has nothing.
+///
+/// # Errors
+/// `Busy` if it has something; what the store says.
+pub fn unregister(txn: &mut dyn Txn, server: &ServerId) -> Result<()> {
+    if known_size(txn, server)?.is_some_and(|size| size > 0) {
+        let message = format!("chunk server {} has files", server.short());
+        return Err(FsError::new(ErrorKind::Busy, message));
+    }
+    txn.delete(SERVERS, server.as_str().as_bytes());
+    Ok(())
 }
 
 /// What [`change`] did.
@@ -132,10 +160,11 @@ pub struct Changed {
 pub fn change(
     txn: &mut dyn Txn,
     key: &Key,
-    server: &ServerUrl,
+    server: &ServerId,
     (old, new): (u64, u64),
     now: Timestamp,
 ) -> Result<Changed> {
+    let server = &members::named(txn, server)?;
     let size = size(txn, server)?;
     let mut charge = charge(txn, key)?.unwrap_or_default();
     let was_empty = charge.bytes() == 0;
@@ -176,7 +205,15 @@ pub fn give_back(txn: &mut dyn Txn, key: &Key) -> Result<Sizes> {
     let Some(charge) = charge(txn, key)? else { return Ok(Sizes::new()) };
     unlist(txn, key, &charge);
     txn.delete(CHARGES, key.as_bytes());
-    charge.parts.iter().map(|part| shift(txn, part, 0)).collect()
+    charge.parts.iter().filter_map(|part| shift(txn, part, 0).transpose()).collect()
+}
+
+/// The same for the empty key, which earlier programs logged although no table can hold it.
+///
+/// # Errors
+/// What the store says.
+pub fn give_back_impossible(txn: &mut dyn Txn) -> Result<()> {
+    give_back(txn, &Key::empty()).map(drop)
 }
 
 /// Gives back the growth of `key` that no `put` settled.
@@ -187,7 +224,8 @@ pub fn lapse(txn: &mut dyn Txn, key: &Key) -> Result<Sizes> {
     let Some(mut charge) = charge(txn, key)? else { return Ok(Sizes::new()) };
     unlist(txn, key, &charge);
     charge.pending = None;
-    let sizes = charge.parts.iter().map(|part| shift(txn, part, part.settled)).collect();
+    let shifted = charge.parts.iter().map(|part| shift(txn, part, part.settled));
+    let sizes = shifted.filter_map(Result::transpose).collect();
     charge.parts.retain(|part| part.settled > 0);
     charge.parts.iter_mut().for_each(|part| part.bytes = part.settled);
     set_charge(txn, key, &charge)?;
@@ -222,6 +260,7 @@ pub fn restore(txn: &mut dyn Txn, key: &Key, mut charge: Charge) -> Result<Sizes
     let mut sizes = Sizes::new();
     let mut parts = Vec::new();
     for mut part in charge.parts {
+        part.server = members::named(txn, &part.server)?;
         let Some(size) = known_size(txn, &part.server)? else { continue };
         part.bytes = part.settled;
         let size = size.saturating_add(part.bytes);
@@ -234,11 +273,14 @@ pub fn restore(txn: &mut dyn Txn, key: &Key, mut charge: Charge) -> Result<Sizes
     Ok(sizes)
 }
 
-/// Moves a server's size by the difference between a part's bytes and `bytes`.
-fn shift(txn: &mut dyn Txn, part: &Part, bytes: u64) -> Result<(ServerUrl, u64)> {
-    let size = size(txn, &part.server)?.saturating_add(bytes).saturating_sub(part.bytes);
-    set_size(txn, &part.server, size);
-    Ok((part.server.clone(), size))
+/// Moves a server's size by the difference between a part's bytes and `bytes`. A server that had
+/// nothing may have been forgotten since.
+fn shift(txn: &mut dyn Txn, part: &Part, bytes: u64) -> Result<Option<(ServerId, u64)>> {
+    let server = members::named(txn, &part.server)?;
+    let Some(size) = known_size(txn, &server)? else { return Ok(None) };
+    let size = size.saturating_add(bytes).saturating_sub(part.bytes);
+    set_size(txn, &server, size);
+    Ok(Some((server, size)))
 }
 
 fn unlist(txn: &mut dyn Txn, key: &Key, charge: &Charge) {
@@ -258,12 +300,17 @@ fn set_charge(txn: &mut dyn Txn, key: &Key, charge: &Charge) -> Result<()> {
     Ok(())
 }
 
-fn known_size(txn: &dyn ReadTxn, server: &ServerUrl) -> Result<Option<u64>> {
+/// The size of a server, whichever way it is named.
+fn known_size(txn: &dyn ReadTxn, server: &ServerId) -> Result<Option<u64>> {
+    size_of(txn, &members::named(txn, server)?)
+}
+
+fn size_of(txn: &dyn ReadTxn, server: &ServerId) -> Result<Option<u64>> {
     let bytes = txn.get(SERVERS, server.as_str().as_bytes())?;
     bytes.map(|bytes| decode_size(&bytes)).transpose()
 }
 
-fn set_size(txn: &mut dyn Txn, server: &ServerUrl, size: u64) {
+fn set_size(txn: &mut dyn Txn, server: &ServerId, size: u64) {
     txn.put(SERVERS, server.as_str().as_bytes(), &size.to_be_bytes());
 }
 

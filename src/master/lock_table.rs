@@ -13,7 +13,7 @@ use crate::limits;
 use crate::master::locks::{Locks, Ticket};
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Lock, LockKind};
-use crate::store::{Store, TABLE_END, Table};
+use crate::store::{Purpose, Store, TABLE_END, Table};
 use crate::types::Ino;
 
 /// Session and inode (64 bits each, big-endian) → the locks, in postcard's form.
@@ -115,7 +115,7 @@ impl LockTable {
         if inodes.is_empty() {
             return Ok(());
         }
-        self.store.write(|txn| {
+        self.store.write_for(Purpose::Deletion, |txn| {
             inodes.iter().for_each(|ino| txn.delete(LOCKS, &row_key(session, *ino)));
             Ok(())
         })
@@ -155,7 +155,8 @@ impl LockTable {
     }
 
     fn save(&self, session: SessionId, ino: Ino, locks: &[Lock]) -> Result<()> {
-        self.store.write(|txn| {
+        let purpose = if locks.is_empty() { Purpose::Deletion } else { Purpose::Change };
+        self.store.write_for(purpose, |txn| {
             if locks.is_empty() {
                 txn.delete(LOCKS, &row_key(session, ino));
                 return Ok(());

@@ -4,6 +4,8 @@
 //! [`service`] decodes calls and answers them; [`state`] decides, over the tables of
 //! [`crate::store`]; [`accounts`] and [`placement`] are its pure parts.
 //!
+//! [`members`] says who belongs to the cluster, and where.
+//!
 //! [`fs`] is the native file system beside it: [`namespace`] decides about names and inodes,
 //! [`chunks`] accounts for their contents, [`sessions`], [`events`] and [`locks`] are about the
 //! clients. All of it is in the same store, in tables of its own. [`gateway`] shows its tree to
@@ -16,6 +18,7 @@ pub mod fs;
 pub mod gateway;
 pub mod lock_table;
 pub mod locks;
+pub mod members;
 pub mod namespace;
 pub mod placement;
 pub mod service;
@@ -130,7 +133,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let counts = state.counts()?;
     tracing::info!(%url, data = %config.data_dir.display(), entries = counts.entries, "serving");
 
-    let master = Master::new(dir, state);
+    let master = block_in_place(|| Master::new(dir, state))?;
     let shutdown = CancellationToken::new();
     let files = block_in_place(|| FileSystem::start(&master, config.session_lease, &shutdown))?;
     let tasks = TaskTracker::new();

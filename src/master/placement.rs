@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::types::{Key, ServerUrl};
+use crate::types::{Key, ServerId};
 
 /// The mean of recent sizes: each new file counts for one in this many.
 const MEAN_WEIGHT: u64 = 16;
@@ -24,9 +24,9 @@ const MEAN_WEIGHT: u64 = 16;
 /// The chunk servers in the order of their ranks, and the choices under way.
 #[derive(Debug, Default)]
 pub struct Placement {
-    servers: BTreeMap<Arc<ServerUrl>, Server>,
+    servers: BTreeMap<Arc<ServerId>, Server>,
     /// (rank, turn of the last choice, server): the first is the next.
-    order: BTreeSet<(u64, u64, Arc<ServerUrl>)>,
+    order: BTreeSet<(u64, u64, Arc<ServerId>)>,
     /// By their turns, oldest first.
     choices: BTreeMap<u64, Choice>,
     by_key: HashMap<Key, u64>,
@@ -47,7 +47,7 @@ struct Server {
 
 #[derive(Debug)]
 struct Choice {
-    server: Arc<ServerUrl>,
+    server: Arc<ServerId>,
     /// Who asked; dead when the connection is closed. A chunk of a native file is nobody's.
     caller: Option<Weak<()>>,
     made: Timestamp,
@@ -63,7 +63,7 @@ impl Server {
 }
 
 impl Choice {
-    fn new(server: &Arc<ServerUrl>, caller: Option<Weak<()>>, made: Timestamp) -> Self {
+    fn new(server: &Arc<ServerId>, caller: Option<Weak<()>>, made: Timestamp) -> Self {
         Self { server: Arc::clone(server), caller, made, key: None }
     }
 
@@ -74,7 +74,7 @@ impl Choice {
 
 impl Placement {
     /// Sets a server's size; one that is new here is added.
-    pub fn set_size(&mut self, server: &ServerUrl, size: u64) {
+    pub fn set_size(&mut self, server: &ServerId, size: u64) {
         match self.servers.get_key_value(server) {
             Some((server, _)) => {
                 let server = Arc::clone(server);
@@ -89,14 +89,23 @@ impl Placement {
         }
     }
 
+    /// Leaves out a server, which has another name now or is forgotten.
+    pub fn remove(&mut self, server: &ServerId) {
+        self.end_where(|choice| *choice.server == *server);
+        if let Some(entry) = self.servers.remove(server) {
+            let rank = entry.rank(self.ranked_mean);
+            self.order.remove(&(rank, entry.last_turn, Arc::new(server.clone())));
+        }
+    }
+
     /// Chooses the server for a caller's next file among those that `is_fit` admits, or among all if
     /// it admits none; `None` if there is no server.
     pub fn choose(
         &mut self,
         caller: &Weak<()>,
         now: Timestamp,
-        is_fit: impl Fn(&ServerUrl) -> bool,
-    ) -> Option<ServerUrl> {
+        is_fit: impl Fn(&ServerId) -> bool,
+    ) -> Option<ServerId> {
         self.end_where(|choice| {
             let is_asking = |one: &Weak<()>| one.ptr_eq(caller) || one.strong_count() == 0;
             choice.caller.as_ref().is_some_and(is_asking) || choice.is_old(now)
@@ -114,8 +123,8 @@ impl Placement {
     pub fn choose_fit(
         &mut self,
         now: Timestamp,
-        is_fit: impl Fn(&ServerUrl) -> bool,
-    ) -> Option<(u64, ServerUrl)> {
+        is_fit: impl Fn(&ServerId) -> bool,
+    ) -> Option<(u64, ServerId)> {
         // Oldest first; all that is left to do here is the front, however many there are.
         while let Some((&turn, choice)) = self.choices.first_key_value()
             && (choice.is_old(now) || self.choices.len() >= limits::PLACEMENTS_UNDER_WAY_MAX)
@@ -129,7 +138,7 @@ impl Placement {
     }
 
     /// Counts a choice as under way, and answers its turn.
-    fn take(&mut self, server: &Arc<ServerUrl>, choice: Choice) -> u64 {
+    fn take(&mut self, server: &Arc<ServerId>, choice: Choice) -> u64 {
         self.turn += 1;
         let turn = self.turn;
         self.rerank(server, |entry| {
@@ -151,7 +160,7 @@ impl Placement {
     /// A file of which nothing was on any server has got a size on this one: ends the choice behind
     /// it. `caller` is who placed it if the file is new, `None` if it existed. A new file that is
     /// still empty keeps its choice under way until it gets contents.
-    pub fn placed(&mut self, key: &Key, server: &ServerUrl, size: u64, caller: Option<&Weak<()>>) {
+    pub fn placed(&mut self, key: &Key, server: &ServerId, size: u64, caller: Option<&Weak<()>>) {
         let known = self.by_key.get(key).copied();
         let turn = known.or_else(|| caller.and_then(|caller| self.choice_for(server, caller)));
         if size == 0 {
@@ -185,7 +194,7 @@ impl Placement {
 
     /// The choice that a new file on this server most likely goes back to: the caller's own, else
     /// (a client with many connections) the oldest.
-    fn choice_for(&self, server: &ServerUrl, caller: &Weak<()>) -> Option<u64> {
+    fn choice_for(&self, server: &ServerId, caller: &Weak<()>) -> Option<u64> {
         let mut waiting = self
             .choices
             .iter()
@@ -239,7 +248,7 @@ impl Placement {
         self.ranked_mean = mean;
     }
 
-    fn rerank(&mut self, server: &Arc<ServerUrl>, change: impl FnOnce(&mut Server)) {
+    fn rerank(&mut self, server: &Arc<ServerId>, change: impl FnOnce(&mut Server)) {
         let Some(entry) = self.servers.get_mut(server) else { return };
         let mean = self.ranked_mean;
         self.order.remove(&(entry.rank(mean), entry.last_turn, Arc::clone(server)));

@@ -6,34 +6,43 @@
 mod log;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::task::block_in_place;
 
 use crate::clock;
 use crate::dump::Dump;
 use crate::error::Result;
+use crate::master::members::Members;
 use crate::master::state::{ROLE, State, write_dump};
 use crate::proto::classic::{ChangeSize, Get, PrintContent, Put, ReadFile, Register, WriteFile};
-use crate::proto::server::{Join, SyncMaster};
+use crate::proto::server::SyncMaster;
 use crate::proto::values::Done;
-use crate::rpc::Registry;
+use crate::rpc::{Peer, Registry};
 use crate::store::print::print_line;
 use crate::store::{DataDir, Store, in_background};
+use crate::types::{ServerId, ServerUrl};
 
 /// The master behind its methods.
 pub struct Master {
     dir: DataDir,
     state: Mutex<State>,
+    /// Locked before `state`, or alone.
+    members: RwLock<Members>,
     store: Arc<Store>,
+    writing_dump: tokio::sync::Mutex<()>,
 }
 
 impl Master {
     /// A master with this state.
-    #[must_use]
-    pub fn new(dir: DataDir, state: State) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// What the store says of the cluster's members.
+    pub fn new(dir: DataDir, state: State) -> Result<Arc<Self>> {
         let store = Arc::clone(state.store());
-        Arc::new(Self { dir, state: Mutex::new(state), store })
+        let members = RwLock::new(Members::open(&store)?);
+        let writing_dump = tokio::sync::Mutex::default();
+        Ok(Arc::new(Self { dir, state: Mutex::new(state), members, store, writing_dump }))
     }
 
     /// All methods.
@@ -72,18 +81,14 @@ impl Master {
         registry.add(move |call: ChangeSize, caller| {
             let ChangeSize { key, server, size, .. } = call;
             let (caller, now) = (caller.token(), clock::now());
+            let server = master.members().at(&server);
             let change = || master.state().change_size(&key, &server, size, &caller, now);
             let done = block_in_place(change);
             async { done.map(|()| Done) }
         });
         let master = Arc::clone(self);
-        registry.add(move |call: Register, _| {
-            let done = block_in_place(|| master.state().register(&call.server, 0));
-            async { done.map(|()| Done) }
-        });
-        let master = Arc::clone(self);
-        registry.add(move |call: Join, _| {
-            let done = block_in_place(|| master.state().register(&call.server, call.held));
+        registry.add(move |call: Register, caller| {
+            let done = block_in_place(|| master.register(&call.server, caller.peer()));
             async { done.map(|()| Done) }
         });
     }
@@ -97,19 +102,46 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: WriteFile, _| {
             let master = Arc::clone(&master);
-            async move { in_background(move || master.write_file(&call.file_name)).await.map(|()| Done) }
+            async move {
+                // One at a time: each writes all there is.
+                let _writing = master.writing_dump.lock().await;
+                let own = Arc::clone(&master);
+                in_background(move || own.write_file(&call.file_name)).await.map(|()| Done)
+            }
         });
         let master = Arc::clone(self);
         registry.add(move |_: PrintContent, _| {
             let master = Arc::clone(&master);
             async move { in_background(move || master.print_content()).await.map(|()| Done) }
         });
+        registry.weigh::<ReadFile>();
+        registry.weigh::<WriteFile>();
+        registry.weigh::<PrintContent>();
     }
 
     /// The state, locked; not to be kept over an await, nor taken inside of a transaction.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic leaves no half-made change behind: changes are made in the store, as a whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who belongs to the cluster; not to be kept over an await.
+    pub(super) fn members(&self) -> RwLockReadGuard<'_, Members> {
+        // A panic leaves no half-made change behind, as with the state.
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn members_mut(&self) -> RwLockWriteGuard<'_, Members> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a server of the original programs, which has no identity but its URL.
+    fn register(&self, url: &ServerUrl, peer: Peer) -> Result<()> {
+        if self.members().has_been_at(url) {
+            return Ok(());
+        }
+        self.state().register_from(&ServerId::from(url), peer)
     }
 
     /// The store below the state.

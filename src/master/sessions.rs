@@ -130,11 +130,11 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends a session. Answers whether there was one.
-    pub fn detach(&mut self, id: SessionId) -> bool {
-        let ended = self.live.remove(&id);
-        self.held -= ended.as_ref().map_or(0, |session| session.held.len());
-        ended.is_some()
+    /// Ends a session. Answers its client, if there was one.
+    pub fn detach(&mut self, id: SessionId) -> Option<String> {
+        let session = self.live.remove(&id)?;
+        self.held -= session.held.len();
+        Some(session.client)
     }
 
     /// Ends the sessions whose lease is over, and answers their numbers and clients.
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(sessions.check_author(1).unwrap_err().kind(), ErrorKind::BadHandle);
         assert!(sessions.check_author(2).is_ok() && sessions.check_author(0).is_ok());
         assert!(sessions.check(2).is_ok() && sessions.may_hold(INO, Timestamp(0)));
-        assert!(sessions.detach(2) && !sessions.detach(2));
+        assert!(sessions.detach(2).is_some() && sessions.detach(2).is_none());
         assert!(sessions.is_empty() && !sessions.may_hold(INO, Timestamp(0)));
     }
 
@@ -377,7 +377,7 @@ mod tests {
         sessions.attach(1 << 20, "other", other, Timestamp(0)).unwrap();
         sessions.renew(1 << 20, other, &open, Timestamp(0)).unwrap();
         // What goes makes room.
-        assert!(sessions.detach(1));
+        assert!(sessions.detach(1).is_some());
         sessions.is_gone(2, open[0]);
         sessions.opened(held as u64 + 1, INO).unwrap();
         assert_eq!(sessions.expire(Timestamp(1000)).len(), held + 1);

@@ -3,6 +3,7 @@
 
 mod dump;
 mod log;
+mod unused;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,13 +14,16 @@ use crate::clock::Timestamp;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::master::accounts::{self, Sizes};
+use crate::master::members;
 use crate::master::placement::Placement;
 use crate::proto::classic::Entry;
 use crate::proto::form;
 use crate::store::logged;
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, Record, Store, Table};
-use crate::types::{Key, ServerUrl, StoredValue, Ttl};
+use crate::types::{Key, ServerId, StoredValue, Ttl};
+
+use unused::Unused;
 
 pub use dump::write_dump;
 
@@ -55,8 +59,9 @@ pub struct State {
     logged: Logged,
     placement: Placement,
     server_count: usize,
+    unused: Unused,
     /// Bytes of native chunks on each server, beside what the accounts know.
-    native: HashMap<ServerUrl, u64>,
+    native: HashMap<ServerId, u64>,
 }
 
 impl State {
@@ -67,17 +72,23 @@ impl State {
     pub fn open(dir: &DataDir, backup_every: u64) -> Result<Self> {
         let tables: Vec<Table> = table::TABLES.into_iter().chain(accounts::TABLES).collect();
         let others = super::fs::tables();
-        let all = [tables.as_slice(), &logged::OWN_TABLES, &others].concat();
+        let all = [tables.as_slice(), &logged::OWN_TABLES, &members::TABLES, &others].concat();
         let store = Store::open(&dir.store(), &all)?;
-        let logged = Logged::open(Arc::new(store), &tables, backup_every)?;
+        let mut logged = Logged::open(Arc::new(store), &tables, backup_every)?;
+        logged.write(|txn| {
+            Entries::remove_impossible(txn)?;
+            accounts::give_back_impossible(txn)
+        })?;
         let mut state = Self {
             logged,
             placement: Placement::default(),
             server_count: 0,
+            unused: Unused::default(),
             native: HashMap::new(),
         };
         let sizes = state.logged.read(accounts::sizes)?;
         state.server_count = sizes.len();
+        state.unused = Unused::among(&sizes);
         state.show(&sizes);
         Ok(state)
     }
@@ -136,8 +147,8 @@ impl State {
         &mut self,
         caller: &Weak<()>,
         now: Timestamp,
-        is_fit: impl Fn(&ServerUrl) -> bool,
-    ) -> Option<ServerUrl> {
+        is_fit: impl Fn(&ServerId) -> bool,
+    ) -> Option<ServerId> {
         self.placement.choose(caller, now, is_fit)
     }
 
@@ -148,7 +159,7 @@ impl State {
     pub fn change_size(
         &mut self,
         key: &Key,
-        server: &ServerUrl,
+        server: &ServerId,
         size: u64,
         caller: &Weak<()>,
         now: Timestamp,
@@ -165,7 +176,7 @@ impl State {
     pub fn change_size_from(
         &mut self,
         key: &Key,
-        (server, old, new): (&ServerUrl, Option<u64>, u64),
+        (server, old, new): (&ServerId, Option<u64>, u64),
         caller: &Weak<()>,
         now: Timestamp,
     ) -> Result<()> {
@@ -183,7 +194,7 @@ impl State {
     ///
     /// # Errors
     /// What the store says.
-    pub fn is_registered(&self, server: &ServerUrl) -> Result<bool> {
+    pub fn is_registered(&self, server: &ServerId) -> Result<bool> {
         match self.logged.read(|txn| accounts::size(txn, server)) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::UnknownServer => Ok(false),
@@ -215,13 +226,35 @@ impl State {
     ///
     /// # Errors
     /// `NoSpace` if there are too many, and what the store says.
-    pub fn register(&mut self, server: &ServerUrl, held: u64) -> Result<()> {
+    pub fn register(&mut self, server: &ServerId, held: u64) -> Result<()> {
         let known = self.server_count;
         let sizes = self.logged.write(|txn| accounts::register(txn, server, held, known))?;
         if !sizes.is_empty() {
-            tracing::info!(%server, held, "a new chunk server");
+            tracing::info!(server = server.short(), held, "a new chunk server");
             self.server_count += 1;
         }
+        self.show(&sizes);
+        Ok(())
+    }
+
+    /// Takes in a server with an identity. Of what is kept under the URL `was`, it is the server.
+    ///
+    /// # Errors
+    /// As [`State::register`].
+    pub fn join(&mut self, server: &ServerId, was: Option<&ServerId>, held: u64) -> Result<()> {
+        let Some(was) = was else { return self.register(server, held) };
+        let known = self.server_count;
+        let was_known = self.logged.read(|txn| accounts::size(txn, server)).is_ok();
+        let sizes = self.logged.write(|txn| accounts::rename(txn, was, server))?;
+        if sizes.is_empty() {
+            return self.register(server, held);
+        }
+        self.server_count = known - usize::from(was_known);
+        if let Some(bytes) = self.native.remove(was) {
+            let own = self.native.entry(server.clone()).or_default();
+            *own = own.saturating_add(bytes);
+        }
+        self.placement.remove(was);
         self.show(&sizes);
         Ok(())
     }
@@ -274,8 +307,8 @@ impl State {
     pub fn choose_for_chunk(
         &mut self,
         now: Timestamp,
-        is_fit: impl Fn(&ServerUrl) -> bool,
-    ) -> Option<(u64, ServerUrl)> {
+        is_fit: impl Fn(&ServerId) -> bool,
+    ) -> Option<(u64, ServerId)> {
         self.placement.choose_fit(now, is_fit)
     }
 

@@ -13,7 +13,7 @@ use crate::limits::{CHUNK_LIST_MAX, CHUNK_SIZE};
 use crate::proto::field::{Field, method};
 use crate::proto::values::Done;
 use crate::rpc::{Method, Params, Value, WrongType};
-use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerUrl, Space, Whence};
+use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerId, Space, Whence};
 
 /// What a [`Listed`] takes in memory as a value, in bytes, at most about.
 const LISTED_SIZE: u64 = 512;
@@ -132,8 +132,8 @@ method! {
     /// Copies a range of another chunk, from another server if that is named (else ""), without
     /// its passing through the caller. Makes the chunk if there is none.
     [repeatable] Copy = "chunk.copy" {
-        /// The URL of the server that has the other chunk; this one if empty.
-        from_server: Optional<ServerUrl>,
+        /// The server that has the other chunk; this one if empty.
+        from_server: Optional<ServerId>,
         /// The other chunk.
         from_chunk: ChunkKey,
         /// In which version.

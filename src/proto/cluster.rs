@@ -1,11 +1,14 @@
-//! `cluster.*`: what chunk servers tell the master about their native chunks, and which of them
-//! they may delete.
+//! `cluster.*`: which chunk servers there are and where, what they tell the master about their native
+//! chunks, and which of them they may delete.
 
+use serde::{Deserialize, Serialize};
+
+use crate::proto::chunk::Optional;
 use crate::proto::field::{Field, Packed, method};
 use crate::proto::values::{Done, to_server_url};
 use crate::rpc::Value;
 use crate::rpc::method::{WrongType, type_name};
-use crate::types::{ChunkKey, ServerUrl};
+use crate::types::{ChunkKey, ClusterId, ServerId, ServerUrl};
 
 /// URLs of chunk servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +37,55 @@ method! {
 }
 
 method! {
-    /// A chunk server is alive, has this much room, and has deleted these chunks. Answers some
-    /// chunks that no file refers to any more: it deletes them and says so the next time.
+    /// A chunk server announces itself: which one it is, and where. It keeps its place in the cluster
+    /// wherever it is started. Answers the cluster it belongs to from now on.
+    [repeatable] Join = "cluster.join" {
+        /// Which server: a random number that was made with its data.
+        server: ServerId,
+        /// Where it is.
+        url: ServerUrl,
+        /// Its cluster, "" if it has none yet.
+        cluster: Optional<ClusterId>,
+        /// How often it has been started. Of two processes that say they are the same server, the one
+        /// that was started more often is.
+        boot: u64,
+        /// Another random number for every start.
+        process: u64,
+        /// Bytes of values that it holds: the size it starts with.
+        held: u64,
+        /// Whether it holds chunks of files already.
+        has_chunks: bool,
+    } -> ClusterId
+}
+
+method! {
+    /// The chunk servers with an identity of their own, and where they are: arrays of the identity
+    /// that files name, the identity to call, and the URL. The first two differ only for files that
+    /// were made before there were identities.
+    [repeatable] ListMembers = "cluster.members" {} -> Vec<Member>
+}
+
+/// Where a chunk server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// By what files name it.
+    pub named: ServerId,
+    /// Which one it is.
+    pub server: ServerId,
+    /// Its URL.
+    pub url: ServerUrl,
+}
+
+method! {
+    /// A chunk server is alive, has this much room, and has deleted these chunks. Answers what it is
+    /// to do.
     [repeatable] Heartbeat = "cluster.heartbeat" {
-        /// Its URL, as in cluster.join.
-        server: ServerUrl,
+        /// Which server.
+        server: ServerId,
+        /// Its cluster.
+        cluster: ClusterId,
+        /// The number of its process, as in cluster.join.
+        process: u64,
         /// Bytes on its disk.
         total: u64,
         /// Bytes that can still be written.
@@ -47,16 +94,68 @@ method! {
         held: u64,
         /// What it has deleted since the last heartbeat, for good.
         deleted: Packed<Vec<ChunkKey>>,
+        /// The chunks it has that no file refers to.
+        strays: Packed<Strays>,
+    } -> Packed<Orders>
+}
+
+/// What a chunk server is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Chunks that no file refers to any more: it deletes them and says so the next time.
+    pub delete: Vec<ChunkKey>,
+    /// Somebody has confirmed that its strays may go.
+    pub may_remove_strays: bool,
+}
+
+/// The chunks of a server that no file refers to, although nobody has deleted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strays {
+    /// Chunks on the server.
+    pub chunks: u64,
+    /// Strays among them.
+    pub strays: u64,
+    /// Strays that were set aside, in its folder `lost+found`.
+    pub set_aside: u64,
+    /// Seconds until the first of them is removed, if any will be.
+    pub removed_in_s: Option<u64>,
+    /// There are too many to be an accident of single files: none is touched until somebody says so.
+    pub is_held_back: bool,
+}
+
+method! {
+    /// Some of the chunks that a server holds, with their versions. Answers those that no file refers
+    /// to.
+    [repeatable] Report = "cluster.report" {
+        /// Which server.
+        server: ServerId,
+        /// Its cluster.
+        cluster: ClusterId,
+        /// What it holds.
+        held: Packed<Vec<(ChunkKey, u64)>>,
     } -> Packed<Vec<ChunkKey>>
 }
 
 method! {
-    /// Some of the chunks that a server holds. Those that no file refers to are deleted through
-    /// cluster.heartbeat, after a time of grace.
-    [repeatable] Report = "cluster.report" {
-        /// Its URL.
-        server: ServerUrl,
-        /// What it holds.
-        held: Packed<Vec<ChunkKey>>,
+    /// The strays of every server: arrays of its identity, its URL, and what it says of them.
+    [repeatable] ListStrays = "cluster.strays" {} -> Packed<Vec<ServerStrays>>
+}
+
+/// The strays of one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStrays {
+    /// Which server.
+    pub server: ServerId,
+    /// Where it is.
+    pub url: ServerUrl,
+    /// What it said last.
+    pub strays: Strays,
+}
+
+method! {
+    /// Lets a server remove its strays, however many there are, as soon as it hears of it.
+    [repeatable] RemoveStrays = "cluster.remove_strays" {
+        /// Which server.
+        server: ServerId,
     } -> Done
 }

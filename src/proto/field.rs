@@ -10,10 +10,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::proto::values::{Done, from_i64, to_bytes, to_i64, to_server_url, to_u64};
+use crate::error::FsError;
+use crate::proto::values::{Done, from_i64, to_bytes, to_i64, to_server_url, to_text, to_u64};
 use crate::rpc::Value;
 use crate::rpc::method::{Answer, WrongType, type_name};
-use crate::types::{Ino, Name, ServerUrl};
+use crate::types::{ClusterId, Ino, Name, ServerId, ServerUrl};
 
 /// A type that can be a parameter or the whole answer of a native method.
 pub trait Field: Sized + Send + 'static {
@@ -150,6 +151,24 @@ impl Field for ServerUrl {
         to_server_url(value)
     }
 }
+
+macro_rules! text_field {
+    ($($text:ty),*) => {$(
+        impl Field for $text {
+            const TYPE: &'static str = "string";
+
+            fn into_value(self) -> Value {
+                Value::String(self.to_string())
+            }
+
+            fn from_value(value: Value) -> Result<Self, WrongType> {
+                to_text(value)?.parse().map_err(|error: FsError| WrongType::new(error.to_string()))
+            }
+        }
+    )*};
+}
+
+text_field!(ServerId, ClusterId);
 
 impl Field for Done {
     const TYPE: &'static str = "boolean";

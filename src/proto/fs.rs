@@ -62,6 +62,8 @@ pub struct OpenMode {
     pub is_truncating: bool,
     /// It must be new (`O_EXCL`); for `fs.create` only.
     pub is_exclusive: bool,
+    /// The time of access stays (`O_NOATIME`).
+    pub keeps_atime: bool,
 }
 
 /// Room and numbers of the whole file system.

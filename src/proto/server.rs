@@ -1,43 +1,11 @@
-//! Methods of our own that the port needs beside the homework's: joining with contents, syncing,
-//! and replacing a value only if nobody else has.
+//! Methods of our own that the port needs beside the homework's: syncing, and replacing a value only
+//! if nobody else has.
 
 use crate::proto::classic::{Dialect, to_key_and_dialect};
-use crate::proto::values::{
-    Done, from_i64, from_stored, from_ttl, to_server_url, to_stored, to_ttl, to_u64,
-};
+use crate::proto::values::{Done, from_stored, from_ttl, to_stored, to_ttl};
 use crate::rpc::method::{WrongType, type_name};
 use crate::rpc::{Answer, Method, Params, Value};
-use crate::types::{Key, ServerUrl, StoredValue, Ttl};
-
-/// `cluster.join(server, held)`: a chunk server of ours announces itself with what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Join {
-    /// Its URL.
-    pub server: ServerUrl,
-    /// Bytes of contents it holds: the size it starts with at a master that does not know it.
-    pub held: u64,
-}
-
-impl Method for Join {
-    const NAME: &'static str = "cluster.join";
-    const HELP: &'static str = "cluster.join(server, held): register() for a chunk server that \
-        holds this many bytes already; a known server keeps its size. Answers True.";
-    const SIGNATURES: &'static [&'static [&'static str]] = &[&["boolean", "string", "int"]];
-    const REPEATABLE: bool = true;
-    type Answer = Done;
-
-    fn into_params(self) -> Vec<Value> {
-        let held = i64::try_from(self.held).unwrap_or(i64::MAX);
-        vec![Value::String(self.server.to_string()), from_i64(held)]
-    }
-
-    fn from_params(mut params: Params) -> Result<Self, WrongType> {
-        let server = params.take("server", to_server_url)?;
-        let held = params.take("held", to_u64)?;
-        params.finish()?;
-        Ok(Self { server, held })
-    }
-}
+use crate::types::{Key, StoredValue, Ttl};
 
 macro_rules! sync_method {
     ($(#[$doc:meta])* $method:ident, $name:literal, $help:literal) => {

@@ -6,10 +6,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::proto::chunk::Optional;
 use crate::proto::field::{Packed, method};
 use crate::proto::fs::SessionId;
 use crate::proto::values::Done;
-use crate::types::{Change, Ino};
+use crate::types::{Change, ClusterId, Ino};
 
 /// A new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Session {
     pub lease_ms: u64,
     /// Events after this number are news to it.
     pub last_event: u64,
+    /// The cluster that the master is of.
+    pub cluster: ClusterId,
 }
 
 /// What changed since the client asked last.
@@ -66,6 +69,8 @@ method! {
     [once] Attach = "fs.attach" {
         /// What people know the client by, for logs: UTF-8 text.
         client: Bytes,
+        /// The cluster it was attached to before, "" if to none: another one refuses it.
+        cluster: Optional<ClusterId>,
     } -> Packed<Session>
 }
 

@@ -8,7 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dxr::Value;
 
@@ -17,6 +17,7 @@ use crate::limits;
 use crate::rpc::client::attempt::{Failure, Sender};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer as _, Method};
+use crate::rpc::patience::Patience;
 use crate::rpc::registry::ListMethods;
 use crate::rpc::shards::{self, Shard};
 use crate::rpc::tls::Trust;
@@ -52,6 +53,12 @@ pub enum CallError {
         /// The deadline.
         timeout: Duration,
     },
+    /// Nobody waits for the answer any more; nobody knows whether the call was carried out.
+    #[error("{server} had not answered when the caller was killed")]
+    GivenUp {
+        /// The server's URL.
+        server: String,
+    },
     /// The answer is not one.
     #[error("{server} gave an answer that makes no sense: {reason}")]
     Protocol {
@@ -76,7 +83,7 @@ impl From<CallError> for FsError {
             CallError::Fault(fault) => return fault.into(),
             CallError::Unreachable { .. } => ErrorKind::Unreachable,
             CallError::Lost { .. } => ErrorKind::Io,
-            CallError::TimedOut { .. } => ErrorKind::TimedOut,
+            CallError::TimedOut { .. } | CallError::GivenUp { .. } => ErrorKind::TimedOut,
             CallError::Protocol { .. } => ErrorKind::Protocol,
             CallError::Unsendable { .. } => ErrorKind::InvalidArgument,
         };
@@ -91,17 +98,27 @@ pub struct RpcClient {
     /// that made it.
     senders: Arc<[Sender]>,
     timeout: Duration,
+    is_hard: bool,
 }
 
 impl RpcClient {
-    /// A client that trusts `trust` and gives every call at most `timeout`, attempts included.
+    /// A client that trusts `trust` and gives every call at most `timeout`, attempts included, unless
+    /// the [`Patience`] of whoever calls says otherwise.
     #[must_use]
     pub fn new(trust: Trust, timeout: Duration) -> Self {
         let senders = (0..=Shard::count()).map(|_| Sender::new(&trust)).collect();
-        Self { senders, timeout }
+        Self { senders, timeout, is_hard: false }
     }
 
-    /// Calls a method of the server at `url` (`https://host:port`).
+    /// The same client, but calls that wait for a server that is not there do so for ever. One of which
+    /// the answer was lost is only repeated if that is harmless, as ever.
+    #[must_use]
+    pub fn hard(self) -> Self {
+        Self { is_hard: true, ..self }
+    }
+
+    /// Calls a method of the server at `url` (`https://host:port`, perhaps with `#` and the identity
+    /// of the server that is meant behind it: another one there refuses the call).
     ///
     /// # Errors
     /// [`CallError`]; after `Unreachable` and `Unsendable` the call was certainly not carried
@@ -114,12 +131,16 @@ impl RpcClient {
             reason: error.to_string(),
         })?;
         shards::at_home().await;
-        let attempts = self.attempts::<M>(url, &message);
-        let value = tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
-            Err(CallError::TimedOut { server: url.to_owned(), timeout: self.timeout })
-        })?;
+        let patience = Patience::current();
+        let value = tokio::select! {
+            biased;
+            value = self.in_time::<M>(url, &message, &patience) => value?,
+            () = patience.given_up() => {
+                return Err(CallError::GivenUp { server: attempt::shown(url) });
+            }
+        };
         M::Answer::from_value(value).map_err(|error| CallError::Protocol {
-            server: url.to_owned(),
+            server: attempt::shown(url),
             reason: error.to_string(),
         })
     }
@@ -152,28 +173,101 @@ impl RpcClient {
         &self.senders[Shard::current().map_or(shared, Shard::number).min(shared)]
     }
 
-    /// Tries until there is an answer or nothing more may be tried.
-    async fn attempts<M: Method>(&self, url: &str, message: &Message) -> Result<Value, CallError> {
+    /// When a call ends that begins now and has this patience; `None` if it may go on for ever.
+    #[must_use]
+    pub fn end_of(&self, patience: &Patience) -> Option<Instant> {
+        let is_limited = !(self.is_hard && patience.waits());
+        patience.deadline(is_limited.then_some(self.timeout))
+    }
+
+    /// Tries until there is an answer, nothing more may be tried, or it is over.
+    async fn in_time<M: Method>(
+        &self,
+        url: &str,
+        message: &Message,
+        patience: &Patience,
+    ) -> Result<Value, CallError> {
+        let begin = Instant::now();
+        let deadline = self.end_of(patience);
+        let attempts = self.attempts::<M>(url, message, patience.waits(), deadline);
+        let Some(deadline) = deadline else { return attempts.await };
+        tokio::time::timeout_at(deadline.into(), attempts).await.unwrap_or_else(|_| {
+            let timeout = deadline.saturating_duration_since(begin);
+            Err(CallError::TimedOut { server: attempt::shown(url), timeout })
+        })
+    }
+
+    /// A failed attempt is followed by another one as long as that may help: some, or until the
+    /// deadline if the caller waits for a server that is not there.
+    async fn attempts<M: Method>(
+        &self,
+        url: &str,
+        message: &Message,
+        waits: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Value, CallError> {
         let mut attempt = 1;
         loop {
-            let failure = match self.sender().attempt(url, message).await {
+            let failure = match self.attempt::<M>(url, message, deadline).await {
+                Ok(Err(fault)) if waits && is_of_another_server(&fault) => Failed::There(fault),
                 Ok(outcome) => return Ok(outcome?),
-                Err(failure) => failure,
+                Err(failure) if may_repeat::<M>(&failure) => Failed::Here(failure),
+                Err(failure) => return Err(failure.into_error(url, M::NAME)),
             };
-            let may_repeat = match failure {
-                Failure::NotSent { .. } => true,
-                Failure::Lost { .. } => M::REPEATABLE,
-                Failure::Refused { .. }
-                | Failure::Senseless { .. }
-                | Failure::Unsendable { .. } => false,
+            let pause = pause(attempt);
+            let is_last = match waits {
+                true => deadline.is_some_and(|deadline| Instant::now() + pause >= deadline),
+                false => attempt == limits::CALL_ATTEMPTS_MAX,
             };
-            if !may_repeat || attempt == limits::CALL_ATTEMPTS_MAX {
-                return Err(failure.into_error(url, M::NAME));
+            if is_last {
+                return Err(match failure {
+                    Failed::Here(failure) => failure.into_error(url, M::NAME),
+                    Failed::There(fault) => fault.into(),
+                });
             }
             tracing::debug!(url, attempt, "trying again: {failure:?}");
-            tokio::time::sleep(pause(attempt)).await;
-            attempt += 1;
+            tokio::time::sleep(pause).await;
+            attempt = attempt.saturating_add(1);
         }
+    }
+
+    /// One attempt. Where nothing else limits it, one that may be repeated takes no longer than the
+    /// timeout of the client: the peer may have gone without a word.
+    async fn attempt<M: Method>(
+        &self,
+        url: &str,
+        message: &Message,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Value, Fault>, Failure> {
+        let attempt = self.sender().attempt(url, message);
+        if deadline.is_some() || !M::REPEATABLE {
+            return attempt.await;
+        }
+        tokio::time::timeout(self.timeout, attempt).await.unwrap_or_else(|_| {
+            Err(Failure::Lost { reason: format!("no answer within {:?}", self.timeout) })
+        })
+    }
+}
+
+/// Why an attempt is repeated.
+#[derive(Debug)]
+enum Failed {
+    /// The server could not be asked, or did not answer.
+    Here(Failure),
+    /// It could not, because of a third one.
+    There(Fault),
+}
+
+/// Whether a server did not do what was asked because it cannot reach another one that it needs.
+fn is_of_another_server(fault: &Fault) -> bool {
+    fault.code == ErrorKind::Unreachable.errno()
+}
+
+fn may_repeat<M: Method>(failure: &Failure) -> bool {
+    match failure {
+        Failure::NotSent { .. } => true,
+        Failure::Lost { .. } => M::REPEATABLE,
+        Failure::Refused { .. } | Failure::Senseless { .. } | Failure::Unsendable { .. } => false,
     }
 }
 
@@ -183,11 +277,12 @@ impl fmt::Debug for RpcClient {
     }
 }
 
-/// The time to wait after a failed attempt: four times longer each time, and up to half of that
-/// more by chance, so that many clients do not come back at once.
+/// The time to wait after a failed attempt: four times longer each time, up to a limit, and up to
+/// half of that more by chance, so that many clients do not come back at once.
 fn pause(attempt: u32) -> Duration {
     const PAUSE_FIRST_MS: u64 = 20;
-    let base_ms = PAUSE_FIRST_MS << (2 * (attempt - 1).min(8));
+    const PAUSE_MAX_MS: u64 = 320;
+    let base_ms = (PAUSE_FIRST_MS << (2 * (attempt - 1).min(8))).min(PAUSE_MAX_MS);
     let chance = RandomState::new().hash_one(attempt);
     Duration::from_millis(base_ms + chance % (base_ms / 2))
 }

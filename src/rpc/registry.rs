@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dxr::Value;
+use hyper::header::HeaderName;
 
 use crate::error::{ErrorKind, FsError};
 use crate::rpc::fault::Fault;
@@ -132,17 +133,23 @@ struct Entry {
     signatures: &'static [&'static [&'static str]],
     handler: Handler,
     is_quick: bool,
+    is_heavy: bool,
 }
+
+/// The header of a request that says which server it is for.
+pub(in crate::rpc) const SERVER_MEANT: HeaderName = HeaderName::from_static("htfs-server");
 
 /// The table of methods.
 pub struct Registry {
     methods: BTreeMap<&'static str, Entry>,
+    /// Who offers them, if that is more than where they are offered.
+    server: Option<String>,
 }
 
 impl Default for Registry {
     /// A table with the four introspection methods.
     fn default() -> Self {
-        let mut registry = Self { methods: BTreeMap::new() };
+        let mut registry = Self { methods: BTreeMap::new(), server: None };
         registry.introspect(introspection::list_methods);
         registry.introspect(introspection::method_help);
         registry.introspect(introspection::method_signature);
@@ -152,6 +159,16 @@ impl Default for Registry {
 }
 
 impl Registry {
+    /// Says who offers these methods: calls that are meant for another server are refused then.
+    pub fn serve_as(&mut self, server: &str) {
+        self.server = Some(server.to_owned());
+    }
+
+    /// Whether a call for this server may be carried out here.
+    pub(in crate::rpc) fn is_meant(&self, server: &[u8]) -> bool {
+        self.server.as_ref().is_some_and(|own| own.as_bytes() == server)
+    }
+
     /// Offers method `M`, answered by `handler`.
     pub fn add<M, H, F>(&mut self, handler: H)
     where
@@ -193,11 +210,23 @@ impl Registry {
         }
     }
 
+    /// Says that calls of method `M`, which is offered already, make much more work than they are long:
+    /// of these, one multicall can have few.
+    pub fn weigh<M: Method>(&mut self) {
+        if let Some(entry) = self.methods.get_mut(M::NAME) {
+            entry.is_heavy = true;
+        }
+    }
+
     /// Whether calls of a method may be carried out where others wait for their turn. An unknown
     /// one is refused quickly.
     #[must_use]
     pub fn is_quick(&self, name: &str) -> bool {
         self.methods.get(name).is_none_or(|entry| entry.is_quick)
+    }
+
+    fn is_heavy(&self, name: &str) -> bool {
+        self.methods.get(name).is_some_and(|entry| entry.is_heavy)
     }
 
     fn introspect<M: Method>(&mut self, answer: fn(&Self, M) -> Result<M::Answer, Fault>) {
@@ -208,7 +237,13 @@ impl Registry {
     }
 
     fn insert<M: Method>(&mut self, handler: Handler) {
-        let entry = Entry { help: M::HELP, signatures: M::SIGNATURES, handler, is_quick: false };
+        let entry = Entry {
+            help: M::HELP,
+            signatures: M::SIGNATURES,
+            handler,
+            is_quick: false,
+            is_heavy: false,
+        };
         self.methods.insert(M::NAME, entry);
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::store::txn::{ReadTxn, Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn, check_key};
 
 /// Writes by table and key; `None` is a deletion. The last write to a key wins.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,15 @@ impl Changes {
         self.tables
             .iter()
             .flat_map(|(table, rows)| rows.iter().map(move |(key, value)| (*table, key, value)))
+    }
+
+    /// Checks that everything these changes put can be stored.
+    ///
+    /// # Errors
+    /// `InvalidArgument` says what cannot.
+    pub(super) fn check_keys(&self) -> Result<()> {
+        let puts = self.iter().filter(|(.., value)| value.is_some());
+        puts.map(|(table, key, _)| check_key(table, key)).collect()
     }
 
     /// Lays `later` over these changes.

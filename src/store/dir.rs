@@ -6,12 +6,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
 use crate::store::file;
+use crate::store::format::{self, MARKER};
 
-/// The file that says what the directory is.
-const MARKER: &str = "htfs";
-/// The version of everything in a data directory. One that is not this is refused.
-const FORMAT: u32 = 1;
 /// The file whose lock says that the directory is in use; it holds the number of the process.
 const LOCK: &str = "lock";
 /// The directory of the tables.
@@ -44,29 +42,13 @@ impl DataDir {
     ///
     /// # Errors
     /// `Busy` if another process has it open; `InvalidArgument` if it belongs to another role or
-    /// version or is no data directory; and what the disk says.
+    /// to a newer program or is no data directory; and what the disk says.
     pub fn open(path: &Path, role: &str) -> Result<Self> {
         file::create_private_dir(path)?;
         check_is_ours_or_empty(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
         let lock = lock(path)?;
-        let expected = format!("htfs {role} {FORMAT}\n");
-        let marker = path.join(MARKER);
-        if !marker.try_exists()? {
-            file::replace(&marker, |file| Ok(file.write_all(expected.as_bytes())?))?;
-        }
-        let found = fs::read_to_string(&marker)?;
-        if found != expected {
-            return Err(FsError::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "{} holds \"{}\" and not \"{}\"; give another --data-dir",
-                    path.display(),
-                    found.trim_end(),
-                    expected.trim_end()
-                ),
-            ));
-        }
+        format::claim(path, role)?;
         file::remove_unfinished(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -102,8 +84,20 @@ impl DataDir {
     /// The file of a dump that is to be written.
     ///
     /// # Errors
-    /// `InvalidArgument` if it is no plain name, or a name of something else.
+    /// `InvalidArgument` if it is no plain name, or a name of something else; `NoSpace` if there are
+    /// too many already.
     pub fn dump_to_write(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dump(name)?;
+        if !path.try_exists()? && fs::read_dir(&self.path)?.count() >= limits::DUMPS_MAX {
+            let message =
+                format!("there are {} files already; take one of them", limits::DUMPS_MAX);
+            return Err(FsError::new(ErrorKind::NoSpace, message));
+        }
+        Ok(path)
+    }
+
+    /// The file of a dump, be it there or not.
+    fn dump(&self, name: &str) -> Result<PathBuf> {
         let name = plain_name(name)?;
         let path = self.path.join(name);
         check_is_file(&path, name)?;
@@ -113,9 +107,9 @@ impl DataDir {
     /// The file of a dump that is to be read: where earlier versions kept it, if it is only there.
     ///
     /// # Errors
-    /// As [`DataDir::dump_to_write`].
+    /// `InvalidArgument` as for [`DataDir::dump_to_write`].
     pub fn dump_to_read(&self, name: &str) -> Result<PathBuf> {
-        let path = self.dump_to_write(name)?;
+        let path = self.dump(name)?;
         let name = plain_name(name)?;
         let old = self.path.join(OLD_DUMPS).join(name);
         if path.try_exists()? || !old.try_exists()? {
@@ -210,6 +204,7 @@ mod tests {
 
     use super::{DataDir, OWN_NAMES};
     use crate::error::ErrorKind;
+    use crate::limits;
 
     #[test]
     fn dumps_are_in_the_directory_itself_and_have_no_name_of_its_own() {
@@ -278,5 +273,21 @@ mod tests {
         assert!(DataDir::open(&home, "master").is_err());
         assert_eq!(home.metadata().unwrap().permissions().mode(), mode);
         assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn dumps_are_not_without_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path(), "chunk").unwrap();
+        let mut made = 0;
+        while let Ok(path) = data.dump_to_write(&format!("dump-{made}")) {
+            std::fs::write(path, "").unwrap();
+            made += 1;
+        }
+        assert!(made > limits::DUMPS_MAX - 10 && made <= limits::DUMPS_MAX, "{made}");
+        data.dump_to_write("dump-1").unwrap();
+        let refused = data.dump_to_write("other").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NoSpace);
+        data.dump_to_read("other").unwrap();
     }
 }

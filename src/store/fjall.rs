@@ -15,14 +15,15 @@
 //!   memtable that fails in the background has the same effect. When it is closed, fjall tries to
 //!   write its buffer once more, so a commit that failed can still happen.
 //!
-//! Hence: writes stop while there is still some room ([`limits::DISK_RESERVE_LAST`]), and if
-//! somebody else uses that up, the database is closed and opened again at once, which cuts the half
+//! Hence: writes stop while there is still some room ([`limits::DISK_RESERVE_LAST`]), deletions have
+//! a part of their own ([`limits::DELETION_RESERVE`]), and if somebody else uses that up, the database is closed and opened again at once, which cuts the half
 //! batch off; a number in every commit then tells whether it has happened after all. A failed
 //! write or sync of any other kind ends all writing until a restart: after a failed `fsync` nobody
 //! knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?",
 //! USENIX ATC 2020).
 
 mod database;
+mod reserve;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,14 +35,25 @@ use ::fjall::Error;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::file;
+use crate::store::panic::EndOnPanic;
 use crate::store::txn::{ReadTxn, Table, Txn};
 
 use database::{Database, describe, io_error, is_no_space};
+use reserve::Reserve;
 
 /// A disk with so much room, in bytes, need not be asked again for [`ROOMY_FOR`] whether it has its
 /// reserve: no disk fills that fast.
 const ROOMY: u64 = 1 << 30;
 const ROOMY_FOR: Duration = Duration::from_millis(20);
+
+/// What a transaction is for, when there is little room left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To change something.
+    Change,
+    /// To take something away, so that there is room again, here or at other servers.
+    Deletion,
+}
 
 /// Tables on disk, with one writer at a time and any number of readers.
 pub struct Store {
@@ -56,6 +68,7 @@ pub struct Store {
     synced: Mutex<u64>,
     /// When the disk was seen to have plenty of room.
     roomy_at: Mutex<Option<Instant>>,
+    reserve: Reserve,
 }
 
 struct State {
@@ -72,25 +85,48 @@ impl Store {
     /// `Busy` if another process has them open, `Corrupt` if they are damaged, and what the disk
     /// says.
     pub fn open(path: &Path, tables: &[Table]) -> Result<Self> {
-        let database = Database::open(path, tables)?;
-        Ok(Self {
+        let reserve = Reserve::of(path);
+        let database = open_with(&reserve, || Database::open(path, tables))?;
+        let store = Self {
             path: path.to_owned(),
             tables: tables.to_vec(),
             state: RwLock::new(State { database: Some(Arc::new(database)), failure: None }),
             committed: AtomicU64::new(1),
             synced: Mutex::new(0),
             roomy_at: Mutex::new(None),
-        })
+            reserve,
+        };
+        store.reserve.keep(file::free_space(path)?);
+        Ok(store)
     }
 
     /// Runs `work` as one transaction: all of it or nothing. When this returns, the process may
     /// die without losing it. `work` must not use the store except through its argument.
     ///
     /// # Errors
-    /// What `work` returns; `NoSpace` if the disk is full, `ReadOnly` after a failure of the disk.
-    /// Nothing has changed then, except that after a failure of the disk itself nobody can know.
+    /// What `work` returns; `NoSpace` if the disk is full, `ReadOnly` after a failure of the disk,
+    /// `InvalidArgument` if a key was put that no table can hold. Nothing has changed then, except
+    /// that after a failure of the disk itself nobody can know.
+    ///
+    /// A panic of `work` ends the process.
     pub fn write<T>(&self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
-        self.check_room(limits::DISK_RESERVE_LAST)?;
+        self.write_for(Purpose::Change, work)
+    }
+
+    /// [`Store::write`] for a purpose: a deletion may use the room that is kept for it.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_for<T>(
+        &self,
+        purpose: Purpose,
+        work: impl FnOnce(&mut dyn Txn) -> Result<T>,
+    ) -> Result<T> {
+        let _whole = EndOnPanic::new();
+        match purpose {
+            Purpose::Change => self.check_room(limits::DISK_RESERVE_LAST)?,
+            Purpose::Deletion => self.check_room_to_delete()?,
+        }
         let (number, failed, value) = {
             let state = self.opened()?;
             let database = writable(&state)?;
@@ -189,13 +225,27 @@ impl Store {
         let free = file::free_space(&self.path)?;
         let seen = (free > ROOMY).then(Instant::now);
         *self.roomy_at.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        if free > reserve {
+        self.reserve.keep(free);
+        match free.saturating_sub(self.reserve.missing()) > reserve {
+            true => Ok(()),
+            false => Err(self.full()),
+        }
+    }
+
+    fn check_room_to_delete(&self) -> Result<()> {
+        if self.check_room(limits::DISK_RESERVE_LAST).is_ok() {
             return Ok(());
         }
-        Err(FsError::new(
-            ErrorKind::NoSpace,
-            format!("the disk of {} is full", self.path.display()),
-        ))
+        let has_room =
+            || -> Result<bool> { Ok(file::free_space(&self.path)? > limits::DISK_RESERVE_LAST) };
+        match has_room()? || (self.reserve.release() && has_room()?) {
+            true => Ok(()),
+            false => Err(self.full()),
+        }
+    }
+
+    fn full(&self) -> FsError {
+        FsError::new(ErrorKind::NoSpace, format!("the disk of {} is full", self.path.display()))
     }
 
     /// The state, with the database opened again if it was closed for want of room.
@@ -207,7 +257,8 @@ impl Store {
         drop(state);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.database.is_none() {
-            state.database = Some(Arc::new(Database::open(&self.path, &self.tables)?));
+            let open = || Database::open(&self.path, &self.tables);
+            state.database = Some(Arc::new(open_with(&self.reserve, open)?));
         }
         drop(state);
         Ok(self.state.read().unwrap_or_else(PoisonError::into_inner))
@@ -223,10 +274,6 @@ impl Store {
         if !is_full {
             return Err(self.fail("cannot write", error));
         }
-        let full = FsError::new(
-            ErrorKind::NoSpace,
-            format!("the disk of {} is full", self.path.display()),
-        );
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -243,12 +290,12 @@ impl Store {
             None => {}
         }
         tracing::warn!(store = %self.path.display(), "the disk is full; opening the store again");
-        let database = Database::open(&self.path, &self.tables)
+        let database = open_with(&self.reserve, || Database::open(&self.path, &self.tables))
             .map_err(|error| error.context("the disk is full, and the store does not open"))?;
         let happened = database.last_commit() >= number;
         state.database = Some(Arc::new(database));
         if !happened {
-            return Err(full);
+            return Err(self.full());
         }
         self.committed.fetch_add(1, Ordering::Release);
         Ok(())
@@ -279,6 +326,14 @@ impl Drop for Store {
         {
             tracing::error!("the last updates may not be on the disk: {error}");
         }
+    }
+}
+
+/// Opens a database. Reading needs one, too, so it may take the room that is kept for deletions.
+fn open_with(reserve: &Reserve, open: impl Fn() -> Result<Database>) -> Result<Database> {
+    match open() {
+        Err(error) if error.kind() == ErrorKind::NoSpace && reserve.release() => open(),
+        opened => opened,
     }
 }
 

@@ -16,8 +16,9 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::store::changes::{Changes, Collecting, Overlaid};
 use crate::store::fjall::{Snapshot, Store};
+use crate::store::panic::EndOnPanic;
 use crate::store::table::Counts;
-use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn};
+use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn, check_key};
 use crate::types::LogState;
 
 /// The log: number of the update, 8 bytes, big-endian → [`Row`]s in postcard's form.
@@ -136,14 +137,35 @@ impl Logged {
     /// # Errors
     /// What `work` returns, and those of [`Store::write`]; nothing has changed then.
     pub fn write<T>(&mut self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<T> {
-        let (value, changes) = self.store.read(|base| {
+        let _whole = EndOnPanic::new();
+        let (value, changes) = self.collect(work)?;
+        // What is in the log must come into the tables.
+        changes.check_keys()?;
+        self.log(changes).map(|()| value)
+    }
+
+    /// As [`Logged::write`] of earlier programs, which logged keys that no table can hold.
+    #[cfg(test)]
+    pub(crate) fn write_unchecked(
+        &mut self,
+        work: impl FnOnce(&mut dyn Txn) -> Result<()>,
+    ) -> Result<()> {
+        let ((), changes) = self.collect(work)?;
+        self.log(changes)
+    }
+
+    fn collect<T>(&self, work: impl FnOnce(&mut dyn Txn) -> Result<T>) -> Result<(T, Changes)> {
+        self.store.read(|base| {
             let base = Overlaid { base, changes: &self.overlay };
             let mut txn = Collecting::over(&base);
             let value = work(&mut txn)?;
             Ok((value, txn.changes))
-        })?;
+        })
+    }
+
+    fn log(&mut self, changes: Changes) -> Result<()> {
         if changes.is_empty() {
-            return Ok(value);
+            return Ok(());
         }
         let update = encode(&changes)?;
         let number = self.next.to_be_bytes();
@@ -160,7 +182,7 @@ impl Logged {
                 tracing::warn!("the backup could not be renewed: {error}");
             }
         }
-        Ok(value)
+        Ok(())
     }
 
     /// Writes the overlay into the backup and empties the log.
@@ -173,6 +195,10 @@ impl Logged {
         }
         self.store.write(|txn| {
             for (table, key, value) in self.overlay.iter() {
+                if check_key(table, key).is_err() {
+                    // Of an earlier program, which logged what no table can hold.
+                    continue;
+                }
                 match value {
                     Some(value) => txn.put(table, key, value),
                     None => txn.delete(table, key),
@@ -303,7 +329,7 @@ mod tests {
     use crate::error::{ErrorKind, FsError, Result};
     use crate::store::fjall::Store;
     use crate::store::table::Counts;
-    use crate::store::txn::{ReadTxn, TABLE_END, Table};
+    use crate::store::txn::{ReadTxn, TABLE_END, Table, Txn};
     use crate::types::LogState;
 
     const T: Table = Table("t");
@@ -314,8 +340,8 @@ mod tests {
         Logged::open(store, &[T], backup_every).unwrap()
     }
 
-    fn put(logged: &mut Logged, key: &str, value: &str) {
-        let put = |txn: &mut dyn crate::store::Txn| {
+    fn put_text(logged: &mut Logged, key: &str, value: &str) {
+        let put = |txn: &mut dyn Txn| {
             txn.put(T, key.as_bytes(), value.as_bytes());
             Ok(())
         };
@@ -345,7 +371,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut logged = open(dir.path(), 5);
         for edit in 0..7 {
-            put(&mut logged, &format!("k{edit}"), "v");
+            put_text(&mut logged, &format!("k{edit}"), "v");
         }
         assert_eq!(len(&logged), 2);
         assert_eq!(state(&logged).backup_entries, 5);
@@ -366,7 +392,7 @@ mod tests {
         };
         assert_eq!(state(&logged).renewed, None);
         for edit in 0..7 {
-            put(&mut logged, &format!("k{edit}"), "v");
+            put_text(&mut logged, &format!("k{edit}"), "v");
         }
         assert_eq!((numbers(&logged, 10), numbers(&logged, 1)), (vec![6, 7], vec![7]));
         assert_eq!(logged.last(1).unwrap()[0].writes, [(T, "k6".into(), Some("v".into()))]);
@@ -377,7 +403,7 @@ mod tests {
         drop(logged);
         let mut logged = open(dir.path(), 5);
         assert!(numbers(&logged, 10).is_empty());
-        put(&mut logged, "k", "v");
+        put_text(&mut logged, "k", "v");
         assert_eq!(numbers(&logged, 10), [8], "although the log was empty at the start");
         assert!(state(&logged).renewed >= renewed);
     }
@@ -396,11 +422,41 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_no_table_can_hold_is_refused_and_keeps_nothing_from_the_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut logged = open(dir.path(), 5);
+        for key in [&b""[..], &[7; 1 << 16]] {
+            let put = |txn: &mut dyn Txn| {
+                txn.put(T, b"beside", b"v");
+                txn.put(T, key, b"v");
+                Ok(())
+            };
+            assert_eq!(logged.write(put).unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(logged.replace(put).unwrap_err().kind(), ErrorKind::InvalidArgument);
+            let delete = |txn: &mut dyn Txn| {
+                txn.delete(T, key);
+                Ok(())
+            };
+            logged.store().write(delete).unwrap();
+            assert!(all(&logged).is_empty());
+            // An earlier program has logged it.
+            logged.write_unchecked(put).unwrap();
+            drop(logged);
+            logged = open(dir.path(), 5);
+            for edit in 0..7 {
+                put_text(&mut logged, &format!("k{edit}"), "v");
+            }
+            assert!(len(&logged) < 5, "the backup was renewed");
+            logged.replace(|txn| super::clear(txn, T)).unwrap();
+        }
+    }
+
+    #[test]
     fn deletions_in_the_log_hide_what_the_backup_has() {
         let dir = tempfile::tempdir().unwrap();
         let mut logged = open(dir.path(), 2);
-        put(&mut logged, "a", "1");
-        put(&mut logged, "b", "2");
+        put_text(&mut logged, "a", "1");
+        put_text(&mut logged, "b", "2");
         logged
             .write(|txn| {
                 txn.delete(T, b"a");
@@ -411,7 +467,7 @@ mod tests {
         drop(logged);
         let mut logged = open(dir.path(), 2);
         assert_eq!(all(&logged), [("b".to_owned(), "2".to_owned())]);
-        let swap = |txn: &mut dyn crate::store::Txn| {
+        let swap = |txn: &mut dyn Txn| {
             super::clear(txn, T)?;
             txn.put(T, b"c", b"3");
             Ok(())

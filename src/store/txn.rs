@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 
 /// The name of an ordered table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,23 @@ pub trait Txn: ReadTxn {
 
     /// Deletes a key; nothing happens if it is not there.
     fn delete(&mut self, table: Table, key: &[u8]);
+}
+
+/// Longest key that a store can hold, in bytes.
+const STORED_KEY_MAX: usize = u16::MAX as usize;
+
+/// Checks that a store can hold a key. Below this, the database panics at one that it cannot hold.
+///
+/// # Errors
+/// `InvalidArgument` for one that is empty or longer than 65,535 bytes.
+pub(super) fn check_key(table: Table, key: &[u8]) -> Result<()> {
+    let wrong = match key.len() {
+        0 => "an empty key".to_owned(),
+        1..=STORED_KEY_MAX => return Ok(()),
+        length => format!("a key of {length} bytes"),
+    };
+    let message = format!("no store holds {wrong}, as was to be put into the table {}", table.0);
+    Err(FsError::new(ErrorKind::InvalidArgument, message))
 }
 
 /// Greater than every key: the end of a scan over a whole table.

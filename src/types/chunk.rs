@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ino, ServerUrl};
+use super::{Ino, ServerId};
 use crate::error::{ErrorKind, FsError};
 
 /// The name of a chunk: which file, which part of it, and which incarnation of that part.
@@ -72,7 +72,7 @@ pub struct ChunkLayout {
     /// Bytes it takes up on one server, as last reported.
     pub bytes: u64,
     /// The servers that hold it, the first one first in line.
-    pub replicas: Vec<ServerUrl>,
+    pub replicas: Vec<ServerId>,
 }
 
 /// A truncation inside a chunk: a replica below `version` drops everything from `keep` on, and
@@ -91,7 +91,7 @@ pub struct DroppedChunk {
     /// Its name.
     pub key: ChunkKey,
     /// The servers that hold it.
-    pub replicas: Vec<ServerUrl>,
+    pub replicas: Vec<ServerId>,
 }
 
 #[cfg(test)]

@@ -279,6 +279,19 @@ impl Credentials {
     pub fn is_in_group(&self, gid: u32) -> bool {
         self.gid == gid || self.groups.contains(&gid)
     }
+
+    /// The mode after the user wrote to a regular file of this mode and group: set-id bits do not
+    /// outlive a write by somebody who could not have set them (Linux, `setattr_should_drop_suidgid`
+    /// in `fs/attr.c`).
+    #[must_use]
+    pub fn mode_after_write(&self, mode: u32, gid: u32) -> u32 {
+        if self.is_superuser() || mode & (libc::S_ISUID | libc::S_ISGID) == 0 {
+            return mode;
+        }
+        let mode = mode & !libc::S_ISUID;
+        let keeps_group_id = mode & libc::S_IXGRP == 0 && self.is_in_group(gid);
+        if keeps_group_id { mode } else { mode & !libc::S_ISGID }
+    }
 }
 
 #[cfg(test)]

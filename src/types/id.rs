@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(id.as_str(), "000000000000000000000000000000ab");
         assert_eq!(id.as_str().parse::<ServerId>().unwrap(), id);
         assert_eq!(ClusterId::new(7).to_string().parse::<ClusterId>().unwrap(), ClusterId::new(7));
-        for bad in ["", "ab", "000000000000000000000000000000AB", "+00000000000000000000000000000ab"]
+        for bad in
+            ["", "ab", "000000000000000000000000000000AB", "+00000000000000000000000000000ab"]
         {
             assert!(bad.parse::<ServerId>().is_err(), "{bad:?} was taken");
             assert!(bad.parse::<ClusterId>().is_err(), "{bad:?} was taken");

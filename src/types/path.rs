@@ -49,8 +49,7 @@ mod tests {
         let deep = path(b"/a/ b/\xff").unwrap();
         assert_eq!(deep.names().len(), 3);
         assert_eq!(deep.split().unwrap().0.len(), 2);
-        for key in
-            [&b""[..], b"a", b"//", b"/a/", b"/./a", b"/a/..", b"/a//b", b"/a\0", b"a/b", b" /a"]
+        for key in [&b"a"[..], b"//", b"/a/", b"/./a", b"/a/..", b"/a//b", b"/a\0", b"a/b", b" /a"]
         {
             assert_eq!(path(key), None, "{}", key.escape_ascii());
         }

@@ -69,6 +69,22 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Starts it again, with its data, on another port.
+    pub(crate) fn start_elsewhere(&mut self) {
+        self.process.kill();
+        let (url, process) = launch(&self.kind, &self.role, &self.options, &self.dir, 0);
+        (self.url, self.process) = (url, process);
+    }
+
+    /// Starts both again, after they were killed, each on the port of the other.
+    pub(crate) fn swap_ports(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.url, &mut other.url);
+        self.start_again();
+        other.start_again();
+    }
+}
+
 /// Free memory, in bytes, from which on servers have their data there.
 const MEMORY_MIN: u64 = 3 << 30;
 
@@ -165,6 +181,11 @@ impl Cluster {
             cluster.add_chunk();
         }
         cluster
+    }
+
+    /// A cluster around a master that was started before, without chunk servers yet.
+    pub(crate) fn around(master: Server) -> Self {
+        Self { master, chunks: Vec::new(), kind: Kind::Rust, options: Vec::new(), dir: place() }
     }
 
     /// A master alone, with its data in a directory of the caller's.

@@ -21,7 +21,7 @@ use htfs::proto::session::{
 use htfs::proto::values::Done;
 use htfs::rpc::{Method, Registry};
 use htfs::store::Memory;
-use htfs::types::{Change, ChunkLayout, Cookie, FileTime, Ino, Name, ServerUrl};
+use htfs::types::{Change, ChunkLayout, ClusterId, Cookie, FileTime, Ino, Name, ServerId};
 use tokio::sync::watch;
 
 pub struct Master {
@@ -254,7 +254,7 @@ fn add_sessions(registry: &mut Registry, master: &Arc<Master>) {
     add(registry, master, |m, _: Attach| {
         let id = m.sessions.fetch_add(1, Ordering::SeqCst) + 1;
         let last_event = *m.change_count.borrow();
-        Ok(Packed(Session { id, lease_ms: 10_000, last_event }))
+        Ok(Packed(Session { id, lease_ms: 10_000, last_event, cluster: ClusterId::new(1) }))
     });
     add(registry, master, |m, c: Renew| {
         if c.session > m.sessions.load(Ordering::SeqCst) {
@@ -272,6 +272,6 @@ fn add_sessions(registry: &mut Registry, master: &Arc<Master>) {
     });
 }
 
-fn server() -> ServerUrl {
-    ServerUrl::new("https://localhost:9001").expect("a good URL")
+fn server() -> ServerId {
+    ServerId::new(1)
 }

@@ -16,7 +16,7 @@ use htfs::client::native::data::{ChunkChange, ChunkIo};
 use htfs::client::native::meta::Meta;
 use htfs::error::{ErrorKind, FsError, Result};
 use htfs::rpc::{Answer as _, Caller, Method, Registry};
-use htfs::types::{ChunkKey, ChunkLayout, Extent, ServerUrl, Whence};
+use htfs::types::{ChunkKey, ChunkLayout, Extent, ServerId, Whence};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -153,7 +153,7 @@ impl ChunkIo for FakeCluster {
         self.chunks.copy(source, target, length).map(Some)
     }
 
-    async fn sync(&self, _: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
+    async fn sync(&self, _: &ServerId, chunks: Vec<ChunkKey>) -> Result<()> {
         self.chunk_call();
         let indexes = chunks.iter().map(|chunk| chunk.index).collect();
         self.synced.lock().expect("no test panics in here").push(indexes);

@@ -7,7 +7,7 @@ use htfs::limits::CHUNK_SIZE;
 use htfs::proto::Packed;
 use htfs::proto::cluster::Report;
 use htfs::proto::fs::{Append, Layout, Place, SetAttributes};
-use htfs::types::{Access, ChunkKey, Credentials, Ino, ServerUrl, SetAttr};
+use htfs::types::{Access, ChunkKey, Credentials, Ino, ServerId, SetAttr};
 
 use crate::client::{Client, Master, eventually};
 
@@ -20,7 +20,7 @@ async fn truncate(client: &Client, ino: Ino, size: u64) {
     client.call(call).await.expect("the file is cut");
 }
 
-fn first_server(opened: &htfs::proto::fs::Opened) -> ServerUrl {
+fn first_server(opened: &htfs::proto::fs::Opened) -> ServerId {
     opened.layout[0].replicas[0].clone()
 }
 
@@ -98,7 +98,7 @@ async fn full_servers_get_no_chunks() {
     assert_eq!(client.refused(place.clone()).await, ErrorKind::NoSpace);
     assert_eq!(client.create(Ino::ROOT, "other").await.layout, [], "it may stay empty");
     client.heartbeat(&server, ROOMY, &[]).await;
-    assert_eq!(client.call(place).await.unwrap().0[0].replicas, [server]);
+    assert_eq!(client.call(place).await.unwrap().0[0].replicas, [server.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,8 +186,9 @@ async fn what_nobody_knows_is_not_deleted_at_once() {
     let client = master.client().await;
     let known = client.create(Ino::ROOT, "file").await.layout[0].key;
     let unknown = ChunkKey { ino: Ino(999), index: 0, incarnation: 0 };
-    let report = Report { server: server.clone(), held: Packed(vec![known, unknown]) };
-    client.call(report.clone()).await.unwrap();
-    client.call(report).await.unwrap();
+    let held = Packed(vec![(known, 1), (unknown, 1)]);
+    let report = Report { server: server.id.clone(), cluster: server.cluster, held };
+    assert_eq!(client.call(report.clone()).await.unwrap().0, [unknown]);
+    assert_eq!(client.call(report).await.unwrap().0, [unknown]);
     assert_eq!(client.heartbeat(&server, ROOMY, &[]).await, []);
 }

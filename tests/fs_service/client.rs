@@ -7,16 +7,16 @@ use bytes::Bytes;
 use htfs::error::{ErrorKind, FsError};
 use htfs::master;
 use htfs::proto::Packed;
-use htfs::proto::cluster::Heartbeat;
+use htfs::proto::chunk::Optional;
+use htfs::proto::cluster::{Heartbeat, Join, Strays};
 use htfs::proto::fs::{
     ChunkBytes, Create, Extend, GetAttr, Lookup, MakeDir, Open, OpenMode, Opened, SessionId,
     Unlink, Written,
 };
-use htfs::proto::server::Join;
 use htfs::proto::session::{Attach, Renew, Session};
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{Method, RpcClient};
-use htfs::types::{Access, Attr, ChunkKey, Credentials, Ino, Name, ServerUrl};
+use htfs::types::{Access, Attr, ChunkKey, ClusterId, Credentials, Ino, Name, ServerId, ServerUrl};
 use tempfile::TempDir;
 
 use crate::common::keys;
@@ -60,12 +60,31 @@ impl Master {
     }
 
     /// Makes a chunk server known that has this much room.
-    pub(crate) async fn add_server(&self, port: u16, free: u64) -> ServerUrl {
-        let server = ServerUrl::new(format!("https://localhost:{port}")).expect("it is a URL");
-        let nobody = self.nobody();
-        nobody.call(Join { server: server.clone(), held: 0 }).await.expect("it joins");
-        nobody.heartbeat(&server, free, &[]).await;
+    pub(crate) async fn add_server(&self, port: u16, free: u64) -> Server {
+        let url = ServerUrl::new(format!("https://localhost:{port}")).expect("it is a URL");
+        let server = self.nobody().join(port.into(), &url).await;
+        self.nobody().heartbeat(&server, free, &[]).await;
         server
+    }
+}
+
+/// A chunk server that is pretended.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) cluster: ClusterId,
+}
+
+/// A new chunk server, as it joins.
+pub(crate) fn joining(number: u128, url: &ServerUrl) -> Join {
+    Join {
+        server: ServerId::new(number),
+        url: url.clone(),
+        cluster: Optional(None),
+        boot: 1,
+        process: 1,
+        held: 0,
+        has_chunks: false,
     }
 }
 
@@ -87,7 +106,7 @@ impl Client {
 
     pub(crate) async fn attach(url: &str) -> Self {
         let client = Self::new(url, 0, 0);
-        let attach = Attach { client: Bytes::from_static(b"a test") };
+        let attach = Attach { client: Bytes::from_static(b"a test"), cluster: Optional(None) };
         let Packed(Session { id, last_event, .. }) = client.call(attach).await.expect("attached");
         Self::new(url, id, last_event)
     }
@@ -137,6 +156,7 @@ impl Client {
                 access: Access::READ.and(Access::WRITE),
                 is_truncating: false,
                 is_exclusive: false,
+                keeps_atime: false,
             }),
             who: self.who(),
             session: self.session,
@@ -148,7 +168,8 @@ impl Client {
     }
 
     pub(crate) fn opening(&self, ino: Ino, access: Access) -> Open {
-        let mode = OpenMode { access, is_truncating: false, is_exclusive: false };
+        let mode =
+            OpenMode { access, is_truncating: false, is_exclusive: false, keeps_atime: false };
         Open { ino, mode: Packed(mode), who: self.who(), session: self.session }
     }
 
@@ -181,16 +202,35 @@ impl Client {
         self.call(renewal).await.map(|_| ())
     }
 
+    /// A chunk server with this number joins.
+    pub(crate) async fn join(&self, number: u128, url: &ServerUrl) -> Server {
+        let cluster = self.call(joining(number, url)).await.expect("it joins");
+        Server { id: ServerId::new(number), cluster }
+    }
+
     /// A heartbeat of a chunk server; answers what it has to delete.
     pub(crate) async fn heartbeat(
         &self,
-        server: &ServerUrl,
+        server: &Server,
         free: u64,
         deleted: &[ChunkKey],
     ) -> Vec<ChunkKey> {
-        let deleted = Packed(deleted.to_vec());
-        let beat = Heartbeat { server: server.clone(), total: DISK_SIZE, free, held: 0, deleted };
-        self.call(beat).await.expect("the master listens").0
+        let beat = beating(server, free, deleted);
+        self.call(beat).await.expect("the master listens").0.delete
+    }
+}
+
+/// A heartbeat of a chunk server that was started once.
+pub(crate) fn beating(server: &Server, free: u64, deleted: &[ChunkKey]) -> Heartbeat {
+    Heartbeat {
+        server: server.id.clone(),
+        cluster: server.cluster,
+        process: 1,
+        total: DISK_SIZE,
+        free,
+        held: 0,
+        deleted: Packed(deleted.to_vec()),
+        strays: Packed(Strays::default()),
     }
 }
 

@@ -11,10 +11,9 @@ use htfs::proto::Packed;
 use htfs::proto::classic::{Dialect, Get, Put};
 use htfs::proto::form::{Layout, write_attributes};
 use htfs::proto::gateway::{Discard, Staged, Take};
-use htfs::proto::server::Join;
 use htfs::rpc::tls::Identity;
 use htfs::rpc::{Registry, server};
-use htfs::types::{Ino, Key, ServerUrl, StoredValue, Ttl, ValueKind};
+use htfs::types::{Ino, Key, ServerId, ServerUrl, StoredValue, Ttl, ValueKind};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -47,6 +46,9 @@ async fn is_there(client: &Client, path: &str) -> bool {
     let get = Get { key: key(path), dialect: Dialect::String };
     client.call(get).await.expect("the server answers").is_some()
 }
+
+/// The identity of the pretended chunk server.
+const SLOW: u128 = 7;
 
 /// A chunk server with one value staged, for whoever takes it, which the test has to allow.
 struct Slow {
@@ -84,6 +86,7 @@ impl Slow {
             to_asked.send("discarded").ok();
             async { Ok(true) }
         });
+        registry.serve_as(ServerId::new(SLOW).as_str());
         let identity = Identity::load(&keys().certificate, &keys().key).expect("good keys");
         let shutdown = CancellationToken::new();
         let serving = server::serve(listeners, identity, Arc::new(registry), shutdown.clone());
@@ -98,8 +101,8 @@ async fn what_is_deleted_while_it_comes_into_the_tree_stays_deleted() {
     let master = Master::start().await;
     let client = master.client().await;
     let mut slow = Slow::start().await;
-    client.call(Join { server: slow.url.clone(), held: 0 }).await.expect("it joins");
-    client.heartbeat(&slow.url, DISK_SIZE, &[]).await;
+    let server = client.join(SLOW, &slow.url).await;
+    client.heartbeat(&server, DISK_SIZE, &[]).await;
 
     slow.allowed.add_permits(1);
     client.call(put("/f", file(5, &slow.url), 1000)).await.expect("put");
@@ -113,7 +116,7 @@ async fn what_is_deleted_while_it_comes_into_the_tree_stays_deleted() {
     slow.allowed.add_permits(1);
     let asked = Mutex::new(slow.asked);
     eventually("the chunks are garbage, or a file's", async || {
-        let garbage = client.heartbeat(&slow.url, DISK_SIZE, &[]).await;
+        let garbage = client.heartbeat(&server, DISK_SIZE, &[]).await;
         !garbage.is_empty() || asked.lock().expect("nobody panics with it").try_recv().is_ok()
     })
     .await;

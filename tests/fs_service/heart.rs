@@ -4,33 +4,35 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use htfs::chunk::heartbeat::{Heart, Holdings};
-
+use htfs::chunk::identity::{self, Identity};
+use htfs::chunk::membership::Standing;
 use htfs::error::Result;
 use htfs::limits;
 use htfs::proto::Packed;
+use htfs::proto::cluster::{Join, Strays};
 use htfs::proto::fs::Place;
-use htfs::proto::server::Join;
+use htfs::store::Store;
 use htfs::types::{ChunkKey, Ino, ServerUrl, Space};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{DISK_SIZE, Master, eventually};
+use crate::client::{DISK_SIZE, Master, eventually, joining};
 
 /// A server's chunks, without contents.
 #[derive(Default)]
 struct Keys(Mutex<BTreeSet<ChunkKey>>);
 
 impl Keys {
-    fn held(&self) -> MutexGuard<'_, BTreeSet<ChunkKey>> {
+    fn locked(&self) -> MutexGuard<'_, BTreeSet<ChunkKey>> {
         self.0.lock().expect("nobody panics with the lock")
     }
 
     fn add(&self, key: ChunkKey) {
-        self.held().insert(key);
+        self.locked().insert(key);
     }
 
     fn all(&self) -> Vec<ChunkKey> {
-        self.held().iter().copied().collect()
+        self.locked().iter().copied().collect()
     }
 }
 
@@ -39,14 +41,24 @@ impl Holdings for Keys {
         Ok(Space { total: DISK_SIZE, free: DISK_SIZE, held: 0 })
     }
 
-    fn keys(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<ChunkKey>> {
+    fn held(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<(ChunkKey, u64)>> {
         let is_behind = |key: &ChunkKey| after.is_none_or(|after| key > after);
-        Ok(self.all().into_iter().filter(is_behind).take(limit).collect())
+        Ok(self.all().into_iter().filter(is_behind).take(limit).map(|key| (key, 1)).collect())
     }
 
     fn delete(&self, keys: &[ChunkKey]) -> Result<()> {
-        self.held().retain(|key| !keys.contains(key));
+        self.locked().retain(|key| !keys.contains(key));
         Ok(())
+    }
+
+    fn learn_strays(&self, _: &[ChunkKey], _: &[ChunkKey], _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn confirm_strays(&self) {}
+
+    fn strays(&self, _: u64) -> Strays {
+        Strays::default()
     }
 }
 
@@ -55,18 +67,28 @@ impl Holdings for Keys {
 async fn a_server_deletes_what_no_file_refers_to() {
     let master = Master::start().await;
     let client = master.client().await;
-    let server = ServerUrl::new("https://localhost:9001").unwrap();
-    client.call(Join { server: server.clone(), held: 0 }).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path(), &identity::TABLES).unwrap());
+    let who = Arc::new(Identity::open(&store).unwrap());
+    let url = ServerUrl::new("https://localhost:9001").unwrap();
+    let join = Join {
+        server: who.id().clone(),
+        boot: who.boot(),
+        process: who.process(),
+        ..joining(1, &url)
+    };
+    let cluster = client.call(join).await.unwrap();
     let keys = Arc::new(Keys::default());
     let (to_heard, mut heard) = watch::channel(false);
     let shutdown = CancellationToken::new();
     let heart = Heart {
         client: client.rpc.clone(),
         master: master.running.url().to_owned(),
-        server,
+        who,
         holdings: Arc::<Keys>::clone(&keys),
     };
-    let beating = tokio::spawn(heart.run(to_heard, shutdown.clone()));
+    let (standing, _) = watch::channel(Standing::Member(cluster));
+    let beating = tokio::spawn(heart.run(standing, to_heard, shutdown.clone()));
     heard.wait_for(|heard| *heard).await.unwrap();
 
     let stays = client.create(Ino::ROOT, "stays").await.layout[0].key;

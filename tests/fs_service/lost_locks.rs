@@ -48,7 +48,7 @@ async fn who_believes_in_a_lost_lock_gets_errors() {
     let (locked, ino) = locked.map(|(attr, opened)| (opened.handle, attr.ino)).unwrap();
     let (_, other) =
         silent.create(Ino::ROOT, &name("other"), 0o644, READ_WRITE, &ROOT).await.unwrap();
-    silent.setlk(ino, exclusive(1), false, || false).await.unwrap();
+    silent.setlk((ino, locked), exclusive(1), false, || false).await.unwrap();
     silent.write(locked, 0, Bytes::from("under the lock"), false, &ROOT).await.unwrap();
 
     // The lease ends, and somebody else gets the lock. The waiting is the master's.
@@ -56,7 +56,7 @@ async fn who_believes_in_a_lost_lock_gets_errors() {
     let stop = tokio_util::sync::CancellationToken::new();
     let running = tokio::spawn(Arc::clone(&heir).run(stop.clone()));
     let theirs = open(&heir, ino).await;
-    heir.setlk(ino, exclusive(1), true, || false).await.unwrap();
+    heir.setlk((ino, theirs), exclusive(1), true, || false).await.unwrap();
 
     let kind = |error: htfs::error::FsError| error.kind();
     assert_eq!(silent.read(locked, 0, 9).await.map_err(kind), Err(ErrorKind::Io));
@@ -65,18 +65,18 @@ async fn who_believes_in_a_lost_lock_gets_errors() {
     assert_eq!(silent.flush(locked, 9).await.map_err(kind), Err(ErrorKind::Io), "close tells it");
     assert_eq!(silent.dirty_byte_count(), 0, "what was written under the lock is not sent");
     assert_eq!(heir.getattr(ino).await.unwrap().size, 0);
-    silent.release(locked, None).await.unwrap();
+    silent.release(locked).await.unwrap();
 
     // Everything else goes on in a new session: names, files that were not locked, new descriptors.
     silent.mkdir(Ino::ROOT, &name("d"), 0o755, &ROOT).await.unwrap();
     assert_eq!(silent.read(other.handle, 0, 9).await.unwrap(), "");
     let again = open(&silent, ino).await;
     assert_eq!(silent.read(again, 0, 9).await.unwrap(), "");
-    let refused = silent.setlk(ino, exclusive(1), false, || false).await;
+    let refused = silent.setlk((ino, again), exclusive(1), false, || false).await;
     assert_eq!(refused.map_err(kind), Err(ErrorKind::WouldBlock));
 
-    heir.release(theirs, Some(1)).await.unwrap();
-    silent.setlk(ino, exclusive(1), true, || false).await.unwrap();
+    heir.release(theirs).await.unwrap();
+    silent.setlk((ino, again), exclusive(1), true, || false).await.unwrap();
     stop.cancel();
     running.await.unwrap();
 }

@@ -169,8 +169,13 @@ class Tables(Contract):
         key = Binary(bytes(bytearray(range(256))))
         self.chunk.put(key, 1, 100)
         self.assertEqual(self.chunk.get(key)["value"], 1)
-        self.chunk.put("", 2, 100)
-        self.assertEqual(self.chunk.get("")["value"], 2)
+
+    @ours
+    def test_an_empty_key_is_refused(self):
+        for server in (self.master, self.chunk):
+            for key in ("", Binary(b"")):
+                self.assertIn("empty", self.assertFault(server.put, key, 2, 100).faultString)
+                self.assertIn("empty", self.assertFault(server.get, key).faultString)
 
     def test_an_absent_key_gives_an_empty_struct(self):
         self.assertEqual(self.master.get("absent"), {})

@@ -7,10 +7,14 @@
 mod common;
 
 mod append;
+mod attributes;
 mod bounds;
 mod durability;
 mod errors;
+mod file_handles;
+mod locks;
 mod names;
+mod rights;
 
 use std::io;
 use std::path::Path;

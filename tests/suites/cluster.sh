@@ -62,10 +62,10 @@ start_cluster() {
     done
 }
 
-# name: mounts at $work/NAME.
+# name: mounts at $work/NAME, with all that POSIX knows.
 start_mount() {
     mkdir "$work/$1"
-    begin "client-$1" 'mounted on ' "$HTFS_BIN/client" "$work/$1" \
+    begin "client-$1" 'mounted on ' "$HTFS_BIN/client" "$work/$1" --suid --dev \
         --master "$master" --ca "$keys/cacert.pem"
     mounts+=("$work/$1")
 }

@@ -41,6 +41,29 @@ fn file_count(dir: &DataDir) -> usize {
 }
 
 #[test]
+fn an_empty_key_that_an_earlier_program_took_goes_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    for size in [1, LARGE] {
+        let (contents, lock) = open(dir.path());
+        let short = Ttl::from_s(1);
+        let stored = contents.prepare(value(1, size), short, NOW).unwrap().unwrap();
+        contents.index().put_under_the_empty_key(&stored);
+        drop((contents, lock));
+        let (contents, lock) = open(dir.path());
+        assert_eq!((contents.counts().unwrap().entries, file_count(&lock)), (0, 0));
+        for n in 0..20 {
+            contents.put(&key(&n.to_string()), value(7, 1), short, NOW).unwrap();
+        }
+        drop((contents, lock));
+        // After its time.
+        let later = Timestamp(NOW.0 + 10_000);
+        let data = DataDir::open(dir.path(), ROLE).unwrap();
+        let contents = Contents::open(&data, 5, later).unwrap();
+        assert_eq!(contents.counts().unwrap().entries, 0);
+    }
+}
+
+#[test]
 fn values_of_every_size_come_back_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let sizes = [0, 1, INLINE_VALUE_MAX, LARGE, 200_000];

@@ -45,7 +45,7 @@ impl Gateway {
     /// Whether a file is no longer as it was.
     async fn has_changed(&self, attr: &Attr) -> Result<bool> {
         let call = GetAttr { ino: attr.ino };
-        match self.client.call(&self.master, call).await.map_err(FsError::from) {
+        match self.peers.ask_master(call).await.map_err(FsError::from) {
             Ok(Packed(now)) => Ok(now.data_version != attr.data_version),
             Err(error) if error.kind() == ErrorKind::Stale => Ok(true),
             Err(error) => Err(error),
@@ -89,12 +89,17 @@ impl Gateway {
     async fn read_piece(&self, chunk: &ChunkLayout, offset: u64, length: u64) -> Result<Bytes> {
         let mut outcome = None;
         for server in &chunk.replicas {
-            let version = ChunkVersion::from(chunk);
-            let read = if *server == self.server {
-                block_in_place(|| self.chunks.read(&chunk.key, &version, offset, length))
-            } else {
-                let call = Read { chunk: chunk.key, version, offset, length };
-                self.client.call(server.as_str(), call).await.map_err(FsError::from)
+            let version = || ChunkVersion::from(chunk);
+            let read = match self.peers.locate(server).await {
+                Ok(located) if located.server == self.server => {
+                    block_in_place(|| self.chunks.read(&chunk.key, &version(), offset, length))
+                }
+                Ok(_) => {
+                    let key = chunk.key;
+                    let call = Read { chunk: key, version: version(), offset, length };
+                    self.peers.ask(server, call).await
+                }
+                Err(error) => Err(error),
             };
             match read {
                 Ok(piece) => return Ok(piece),

@@ -74,7 +74,7 @@ impl Gateway {
     ) -> Result<NamesPage> {
         let is_string = dialect == Dialect::String;
         let call = ListNames { ino, is_string, after: Packed(after), until: Packed(until) };
-        let Packed(page) = self.client.call(&self.master, call).await?;
+        let Packed(page) = self.peers.ask_master(call).await?;
         Ok(page)
     }
 }

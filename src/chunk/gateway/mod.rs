@@ -27,14 +27,15 @@ use tokio::task::block_in_place;
 
 use crate::chunk::contents::Contents;
 use crate::chunk::native::NativeStore;
+use crate::chunk::peers::Peers;
 use crate::clock;
 use crate::error::{ErrorKind, Result};
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
 use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Resolve, Resolved};
-use crate::rpc::{CallError, Caller, Fault, Method, Program, RpcClient};
-use crate::types::{FileKind, Key, ServerUrl, StoredValue, TreePath};
+use crate::rpc::{CallError, Caller, Fault, Method, Program};
+use crate::types::{FileKind, Key, ServerId, StoredValue, TreePath};
 
 use list::Python2Paths;
 
@@ -45,9 +46,8 @@ pub use service::register;
 pub struct Gateway {
     contents: Arc<Contents>,
     chunks: Arc<NativeStore>,
-    client: RpcClient,
-    master: String,
-    server: ServerUrl,
+    peers: Peers,
+    server: ServerId,
     /// The master turned out to be one of the homework's: there is no tree.
     is_treeless: AtomicBool,
     /// The master turned out to have one.
@@ -60,20 +60,19 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway of the chunk server `server` of this master. Staged values younger than
+    /// The gateway of the chunk server `server`, which has these peers. Staged values younger than
     /// `reclaim_age_min` make no room on a full disk.
     #[must_use]
     pub fn new(
         (contents, chunks): (&Arc<Contents>, &Arc<NativeStore>),
-        client: &RpcClient,
-        (master, server): (&ServerUrl, &ServerUrl),
+        peers: &Peers,
+        server: &ServerId,
         reclaim_age_min: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {
             contents: Arc::clone(contents),
             chunks: Arc::clone(chunks),
-            client: client.clone(),
-            master: master.as_str().to_owned(),
+            peers: peers.clone(),
             server: server.clone(),
             is_treeless: AtomicBool::new(false),
             has_tree: AtomicBool::new(false),
@@ -153,7 +152,7 @@ impl Gateway {
             return Ok(None);
         }
         let call = Resolve { key: key.clone(), is_string: dialect == Dialect::String };
-        match self.client.call(&self.master, call).await {
+        match self.peers.ask_master(call).await {
             Ok(Packed(found)) => {
                 self.has_tree.store(true, Ordering::Relaxed);
                 Ok(found)

@@ -80,7 +80,7 @@ impl Gateway {
 
     async fn awaited(&self, keys: Vec<Key>) -> Result<Vec<Key>> {
         let call = Awaited { keys: Packed(keys) };
-        let Packed(awaited) = self.client.call(&self.master, call).await.map_err(FsError::from)?;
+        let Packed(awaited) = self.peers.ask_master(call).await.map_err(FsError::from)?;
         Ok(awaited)
     }
 

@@ -6,7 +6,7 @@ use crate::types::{ChunkKey, ChunkVersion};
 
 impl NativeStore {
     /// Reserves room for a range, so that writing there does not meet a full disk, and answers the
-    /// bytes that the chunk holds; with `extend`, the chunk becomes at least as long. Contents stay
+    /// bytes that the chunk takes up; with `extend`, the chunk becomes at least as long. Contents stay
     /// as they are. Makes the chunk if there is none.
     ///
     /// # Errors
@@ -26,13 +26,14 @@ impl NativeStore {
         let file = self.file_to_write(&chunk, end)?;
         if length > 0 {
             file.allocate(offset, length)?;
+            chunk.state().reserved.add(offset, length);
         }
         let is_longer = end > chunk.state().length;
         if extend && is_longer {
             file.set_length(end)?;
             chunk.state().length = end;
         }
-        let held = chunk.state().held;
-        Ok(held)
+        let taken = chunk.state().taken();
+        Ok(taken)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::index::{Commit, lock};
 use super::mark::Touched;
 use super::record::{Head, Marks};
+use super::reserved::Reserved;
 use super::sum::Sum;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::CHECKSUM_BLOCK_SIZE;
@@ -56,6 +57,8 @@ pub(super) struct State {
     blocks: Vec<Block>,
     /// Bytes in it that are no holes.
     pub(super) held: u64,
+    /// Where room was asked for.
+    pub(super) reserved: Reserved,
     /// What the index has.
     pub(super) recorded: Head,
     /// As [`Marks::cut`]: all blocks from this one on are marked.
@@ -105,6 +108,17 @@ impl State {
     pub(super) fn set_sum(&mut self, block: usize, sum: Sum) {
         let old = std::mem::replace(&mut self.block_mut(block).sum, sum);
         self.held = self.held - old.len() as u64 + sum.len() as u64;
+    }
+
+    /// Bytes that the chunk takes up on the disk: what it holds, and what is reserved beside that.
+    pub(super) fn taken(&self) -> u64 {
+        if self.reserved.is_empty() {
+            return self.held;
+        }
+        let only_reserved = (0..self.reserved.block_count()).map(|block| {
+            self.reserved.in_block(block).saturating_sub(self.sum(block).len() as u64)
+        });
+        self.held + only_reserved.sum::<u64>()
     }
 
     /// Forgets the blocks from this one on.
@@ -158,6 +172,12 @@ impl State {
             waiting_for_whole: self.waiting_for_whole,
             ..Self::default()
         };
+    }
+
+    /// It has to be loaded again. Who holds it still does.
+    pub(super) fn unload(&mut self) {
+        self.forget();
+        self.is_loaded = false;
     }
 
     fn is_free(&self, blocks: &[usize]) -> bool {

@@ -90,7 +90,8 @@ impl NativeStore {
                 }
             }
         }
-        Ok(self.stat(key)?.held)
+        let chunk = self.chunk(key);
+        Ok(self.state(&chunk)?.taken())
     }
 }
 

@@ -37,9 +37,9 @@ impl NativeStore {
         if held.is_empty() {
             return Ok(());
         }
-        let commit = self
-            .index
-            .commit(|txn| held.iter().try_for_each(|(chunk, _)| record::delete(txn, &chunk.key)))?;
+        let commit = self.index.commit_deletion(|txn| {
+            held.iter().try_for_each(|(chunk, _)| record::delete(txn, &chunk.key))
+        })?;
         // A file without a record is nobody's, a record without a file is damage: so the record
         // goes first, and for good.
         self.index.sync_to(commit)?;
@@ -47,6 +47,7 @@ impl NativeStore {
         for (chunk, _) in held {
             let mut state = chunk.state();
             lock(&self.dirty).remove(&chunk.key);
+            lock(&self.strays).forget(&chunk.key);
             self.recorded_held.fetch_sub(state.recorded.held, Ordering::Relaxed);
             state.forget();
             drop(state);

@@ -27,6 +27,23 @@ pub trait Disk: Send + Sync {
     /// What the disk says.
     fn remove(&self, key: &ChunkKey) -> io::Result<()>;
 
+    /// Moves a chunk's file to where nobody uses it, on the same disk, for good. Not every disk has
+    /// such a place; then nothing happens.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn set_aside(&self, _: &ChunkKey) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Moves a chunk's file back, for good. Answers whether there was one.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn bring_back(&self, _: &ChunkKey) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Makes the name of a file that was created durable.
     ///
     /// # Errors

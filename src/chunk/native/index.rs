@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
-use crate::store::{ReadTxn, Store, Txn};
+use crate::store::{Purpose, ReadTxn, Store, Txn};
 
 /// A store of tables that loses no commit when the process dies, and none before the last
 /// successful [`IndexStore::sync`] when the machine does. After a power cut a beginning of the
@@ -14,6 +14,14 @@ pub trait IndexStore: Send + Sync {
     /// # Errors
     /// What `work` returns, and what the disk says; then nothing has changed.
     fn write(&self, work: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<()>;
+
+    /// [`IndexStore::write`] for a deletion, which may use room that is kept for it.
+    ///
+    /// # Errors
+    /// As [`IndexStore::write`].
+    fn write_deletion(&self, work: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<()> {
+        self.write(work)
+    }
 
     /// Reads from one moment.
     ///
@@ -31,6 +39,10 @@ pub trait IndexStore: Send + Sync {
 impl IndexStore for Store {
     fn write(&self, work: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<()> {
         Self::write(self, |txn| work(txn))
+    }
+
+    fn write_deletion(&self, work: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<()> {
+        self.write_for(Purpose::Deletion, |txn| work(txn))
     }
 
     fn read(&self, work: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) -> Result<()> {
@@ -85,6 +97,17 @@ impl Index {
     ) -> Result<Commit> {
         let mut last = lock(&self.committed);
         self.store.write(&mut work)?;
+        last.0 += 1;
+        Ok(*last)
+    }
+
+    /// [`Index::commit`] for a deletion.
+    pub(super) fn commit_deletion(
+        &self,
+        mut work: impl FnMut(&mut dyn Txn) -> Result<()>,
+    ) -> Result<Commit> {
+        let mut last = lock(&self.committed);
+        self.store.write_deletion(&mut work)?;
         last.0 += 1;
         Ok(*last)
     }

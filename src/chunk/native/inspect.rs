@@ -40,7 +40,8 @@ impl NativeStore {
             let Some((key, _)) = page.last() else { return Ok(()) };
             last = Some(*key);
             for (key, _) in page.iter().filter(|(_, stat)| stat.held > 0) {
-                if self.disk.open(key)?.is_none() && self.stat(key).is_ok() {
+                let is_missing = self.disk.open(key)?.is_none() && !self.is_set_aside(key);
+                if is_missing && self.stat(key).is_ok() {
                     tracing::error!(chunk = %key, "the file of a chunk is missing");
                 }
             }

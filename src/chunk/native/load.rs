@@ -23,7 +23,7 @@ impl NativeStore {
     fn load(&self, chunk: &Arc<Chunk>, state: &mut State) -> Result<()> {
         let key = &chunk.key;
         if let Some(recorded) = self.index.read(|txn| record::read(txn, key))? {
-            let file = self.disk.open(key)?;
+            let file = self.open_wherever(key)?;
             let recorded = self.redo_cut(key, recorded, file.as_deref())?;
             let contents = Contents::of(&recorded, file.as_deref())?;
             state.exists = true;
@@ -53,6 +53,17 @@ impl NativeStore {
 }
 
 impl NativeStore {
+    /// The file of a chunk, brought back if it was set aside.
+    fn open_wherever(&self, key: &ChunkKey) -> Result<Option<Arc<dyn ChunkFile>>> {
+        match self.disk.open(key)? {
+            None if self.is_set_aside(key) => {
+                self.bring_back(key)?;
+                Ok(self.disk.open(key)?)
+            }
+            file => Ok(file),
+        }
+    }
+
     /// Makes a cut that a crash may have prevented.
     fn redo_cut(
         &self,

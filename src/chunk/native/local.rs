@@ -19,6 +19,9 @@ use crate::types::ChunkKey;
 /// are made in no time.
 const FAN_OUT: u64 = 256;
 
+/// The folder, beside those, of chunks that no file refers to.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// A folder of chunk files, with the most recently used ones open.
 pub struct LocalDisk {
     root: PathBuf,
@@ -54,6 +57,12 @@ impl LocalDisk {
         self.folder(key).join(key.to_string())
     }
 
+    /// Makes it durable that a file moved between its folder and that of the strays.
+    fn sync_moved(&self, key: &ChunkKey) -> io::Result<()> {
+        File::open(self.root.join(LOST_AND_FOUND))?.sync_all()?;
+        File::open(self.folder(key))?.sync_all()
+    }
+
     fn open_with(&self, key: &ChunkKey, options: &OpenOptions) -> io::Result<Arc<dyn ChunkFile>> {
         if let Some(file) = self.open.get(key) {
             return Ok(file);
@@ -82,6 +91,24 @@ impl Disk for LocalDisk {
         match fs::remove_file(self.path(key)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
+        }
+    }
+
+    fn set_aside(&self, key: &ChunkKey) -> io::Result<()> {
+        let aside = self.root.join(LOST_AND_FOUND);
+        DirBuilder::new().recursive(true).mode(0o700).create(&aside)?;
+        self.open.remove(key);
+        match fs::rename(self.path(key), aside.join(key.to_string())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            moved => moved.and_then(|()| self.sync_moved(key)),
+        }
+    }
+
+    fn bring_back(&self, key: &ChunkKey) -> io::Result<bool> {
+        let aside = self.root.join(LOST_AND_FOUND).join(key.to_string());
+        match fs::rename(aside, self.path(key)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            moved => moved.and_then(|()| self.sync_moved(key)).map(|()| true),
         }
     }
 

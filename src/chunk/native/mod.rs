@@ -55,16 +55,17 @@ mod inspect;
 mod load;
 pub mod local;
 mod mark;
-mod peers;
 mod read;
 mod record;
 mod remote;
+mod reserved;
 mod resize;
 mod room;
 mod seek;
 pub mod service;
 mod small;
 mod stat;
+mod strays;
 mod sum;
 mod sync;
 #[cfg(test)]
@@ -85,13 +86,13 @@ use self::index::{Index, IndexStore, lock};
 use self::local::LocalDisk;
 use self::room::RoomGauge;
 use self::small::SmallFiles;
+use self::strays::StrayBook;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::types::ChunkKey;
 
 pub use self::adopt::StagedValues;
 pub use self::copy::{ChunkSource, CopyFrom};
-pub use self::peers::Peers;
 pub use self::record::TABLES;
 pub use self::service::{register, tend};
 
@@ -105,6 +106,7 @@ pub struct NativeStore {
     dirty: Mutex<HashMap<ChunkKey, Arc<Chunk>>>,
     /// Bytes in all chunks that are no holes, by the index.
     recorded_held: AtomicU64,
+    strays: Mutex<StrayBook>,
 }
 
 impl NativeStore {
@@ -126,6 +128,7 @@ impl NativeStore {
         // What the last process left to the operating system, this one will rely upon.
         disk.sync_all()?;
         index.sync()?;
+        let strays = index.read(StrayBook::load)?;
         let index = Arc::new(index);
         let disk: Arc<dyn Disk> = Arc::new(SmallFiles::new(Arc::clone(&index), disk));
         let store = Self {
@@ -135,6 +138,7 @@ impl NativeStore {
             chunks: Cache::new(limits::CHUNKS_IN_MEMORY_MAX),
             dirty: Mutex::default(),
             recorded_held: AtomicU64::new(0),
+            strays: Mutex::new(strays),
         };
         store.count_held()?;
         Ok(store)

@@ -29,8 +29,11 @@ pub(super) const CONTENTS: Table = Table("chunk_contents");
 /// Facts about the whole store.
 pub(super) const META: Table = Table("chunk_meta");
 
+/// Chunks that no file refers to: chunk → what is known of that.
+pub(super) const STRAYS: Table = Table("chunk_stray");
+
 /// The tables that the store of the chunks needs.
-pub const TABLES: [Table; 4] = [HEADS, BLOCKS, CONTENTS, META];
+pub const TABLES: [Table; 5] = [HEADS, BLOCKS, CONTENTS, META, STRAYS];
 
 /// Bytes of a chunk key in the index.
 pub(super) const KEY_SIZE: usize = 24;
@@ -212,6 +215,7 @@ pub(super) fn keys_of_contents(txn: &dyn ReadTxn) -> Result<Vec<ChunkKey>> {
 /// Deletes all that is recorded of a chunk, its contents with it if they are here.
 pub(super) fn delete(txn: &mut dyn Txn, key: &ChunkKey) -> Result<()> {
     txn.delete(HEADS, &encode_key(key));
+    txn.delete(STRAYS, &encode_key(key));
     delete_contents(txn, key);
     let [from, to] = [block_key(key, 0).to_vec(), [&block_key(key, MARKS)[..], &[0]].concat()];
     for (at, _) in txn.scan(BLOCKS, &from, &to, usize::from(MARKS) + 1)? {
@@ -233,7 +237,7 @@ fn decode_page(value: &Bytes, sums: &mut Vec<Sum>) -> Result<()> {
     Ok(())
 }
 
-fn encode_key(key: &ChunkKey) -> [u8; KEY_SIZE] {
+pub(super) fn encode_key(key: &ChunkKey) -> [u8; KEY_SIZE] {
     let mut bytes = [0; KEY_SIZE];
     bytes[..8].copy_from_slice(&key.ino.0.to_be_bytes());
     bytes[8..16].copy_from_slice(&key.index.to_be_bytes());
@@ -241,7 +245,7 @@ fn encode_key(key: &ChunkKey) -> [u8; KEY_SIZE] {
     bytes
 }
 
-fn decode_key(bytes: &[u8]) -> Result<ChunkKey> {
+pub(super) fn decode_key(bytes: &[u8]) -> Result<ChunkKey> {
     let (ino, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
     let (index, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
     let incarnation = rest.try_into().map_err(|_| damaged())?;

@@ -4,26 +4,31 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::ChunkSource;
+use crate::chunk::peers::Peers;
 use crate::error::Result;
 use crate::proto::chunk::{Read, Seek};
-use crate::rpc::{Method, RpcClient};
-use crate::types::{ChunkKey, ChunkVersion, ServerUrl, Whence};
+use crate::rpc::Method;
+use crate::types::{ChunkKey, ChunkVersion, ServerId, Whence};
 
 /// Another chunk server. To be asked from a thread that may wait, inside tokio's multi-threaded
 /// runtime.
 pub(super) struct RemoteSource {
-    client: RpcClient,
-    server: ServerUrl,
+    peers: Peers,
+    server: ServerId,
 }
 
 impl RemoteSource {
-    pub(super) fn new(client: RpcClient, server: ServerUrl) -> Self {
-        Self { client, server }
+    /// A server that a caller names.
+    ///
+    /// # Errors
+    /// `UnknownServer` if the master does not know it; that it cannot be asked.
+    pub(super) fn new(peers: Peers, server: ServerId) -> Result<Self> {
+        Handle::current().block_on(peers.check(&server))?;
+        Ok(Self { peers, server })
     }
 
-    fn call<M: Method>(&self, call: M) -> Result<M::Answer> {
-        let answer = self.client.call(self.server.as_str(), call);
-        Ok(Handle::current().block_on(answer)?)
+    fn call<M: Method + Clone>(&self, call: M) -> Result<M::Answer> {
+        Handle::current().block_on(self.peers.ask(&self.server, call))
     }
 }
 

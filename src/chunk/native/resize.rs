@@ -22,8 +22,8 @@ impl NativeStore {
         let chunk = self.chunk(key);
         let hold = self.begin_whole_or_make(&chunk, at)?;
         self.set_length(&chunk, &hold, length)?;
-        let held = chunk.state().held;
-        Ok(held)
+        let taken = chunk.state().taken();
+        Ok(taken)
     }
 
     /// Makes a chunk at least so long; what is new are zeros. Makes the chunk if there is none.
@@ -70,6 +70,7 @@ impl NativeStore {
         file.set_length(length)?;
         let mut state = chunk.state();
         state.drop_blocks(if at == 0 { last } else { last + 1 });
+        state.reserved.remove(length, u64::MAX);
         if at != 0 {
             state.set_sum(last, kept);
             state.touch(last);

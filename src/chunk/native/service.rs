@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
-use super::peers::Peers;
+use super::remote::RemoteSource;
 use super::{CopyFrom, NativeStore, StagedValues};
+use crate::chunk::peers::Peers;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::chunk::{
@@ -24,7 +25,7 @@ pub fn register(
     registry: &mut Registry,
     store: &Arc<NativeStore>,
     staged: &Arc<dyn StagedValues>,
-    peers: &Arc<Peers>,
+    peers: &Peers,
 ) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Read, _| {
@@ -41,6 +42,7 @@ pub fn register(
         let (own, values) = (Arc::clone(&own), Arc::clone(&values));
         async move { in_background(move || sync(&own, &*values, call)).await.map(|()| Done) }
     });
+    registry.weigh::<SyncChunks>();
 }
 
 fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Result<()> {
@@ -50,7 +52,7 @@ fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Res
     }
 }
 
-fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &Arc<Peers>) {
+fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &Peers) {
     let own = Arc::clone(store);
     registry.add_quick(move |call: Write, _| {
         let own = Arc::clone(&own);
@@ -74,7 +76,7 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &A
     offer(registry, store, |store, call: Zero| {
         store.zero(&call.chunk, &call.version, call.offset, call.length)
     });
-    let peers = Arc::clone(peers);
+    let peers = peers.clone();
     offer(registry, store, move |store, call: Copy| {
         let from =
             CopyFrom { key: call.from_chunk, at: call.from_version, offset: call.from_offset };
@@ -82,11 +84,14 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &A
         match call.from_server.0 {
             None => store.copy(store, &from, target, call.offset, call.length),
             Some(server) => {
-                let source = peers.source(server)?;
+                let source = RemoteSource::new(peers.clone(), server)?;
                 store.copy(&source, &from, target, call.offset, call.length)
             }
         }
     });
+    registry.weigh::<Allocate>();
+    registry.weigh::<Zero>();
+    registry.weigh::<Copy>();
     offer(registry, store, |store, call: Delete| store.delete(&call.chunks).map(|()| Done));
 }
 

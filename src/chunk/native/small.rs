@@ -72,9 +72,24 @@ impl Disk for SmallFiles {
     fn remove(&self, key: &ChunkKey) -> io::Result<()> {
         let _changing = self.shared.lock(key);
         if self.shared.contents(key)?.is_some() {
-            self.shared.commit(|txn| record::delete_contents(txn, key))?;
+            let deleted = self.shared.index.commit_deletion(|txn| {
+                record::delete_contents(txn, key);
+                Ok(())
+            });
+            deleted.map_err(io_error)?;
         }
         self.shared.disk.remove(key)
+    }
+
+    fn set_aside(&self, key: &ChunkKey) -> io::Result<()> {
+        let _changing = self.shared.lock(key);
+        self.shared.disk.set_aside(key)
+    }
+
+    fn bring_back(&self, key: &ChunkKey) -> io::Result<bool> {
+        let _changing = self.shared.lock(key);
+        self.shared.absent.remove(key);
+        self.shared.disk.bring_back(key)
     }
 
     fn sync_name(&self, key: &ChunkKey) -> io::Result<()> {

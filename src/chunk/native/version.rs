@@ -46,12 +46,12 @@ impl NativeStore {
         let chunk = self.chunk(key);
         let state = self.state(&chunk)?;
         if state.exists && state.version >= at.version {
-            return Ok(state.held);
+            return Ok(state.taken());
         }
         drop(state);
         let _hold = self.begin_whole(&chunk, at)?;
-        let held = chunk.state().held;
-        Ok(held)
+        let taken = chunk.state().taken();
+        Ok(taken)
     }
 
     /// The state of a chunk that has the version that is meant.
@@ -129,12 +129,17 @@ impl NativeStore {
     fn make_cut(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, cut: Cut) -> Result<()> {
         let state = chunk.state();
         let (version, length) = (state.version, state.length);
+        let reserved = state.reserved.end();
         drop(state);
         if version >= cut.version {
             return Ok(());
         }
         if cut.keep < length {
             return self.shorten(chunk, hold, cut.keep, Some(cut.version));
+        }
+        if cut.keep < reserved {
+            self.file_to_write(chunk, length)?.punch(cut.keep, reserved - cut.keep)?;
+            chunk.state().reserved.remove(cut.keep, u64::MAX);
         }
         self.set_version(chunk, cut.version)
     }

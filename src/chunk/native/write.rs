@@ -13,7 +13,7 @@ use crate::limits;
 use crate::types::{ChunkKey, ChunkVersion, Extent};
 
 impl NativeStore {
-    /// Writes extents in their order, and answers the bytes that the chunk holds then. Makes the
+    /// Writes extents in their order, and answers the bytes that the chunk takes up. Makes the
     /// chunk if there is none. Writes to different blocks go on side by side.
     ///
     /// # Errors
@@ -37,9 +37,9 @@ impl NativeStore {
             state.set_sum(block, sum);
         }
         state.length = state.length.max(end);
-        let held = state.held;
+        let taken = state.taken();
         drop(state);
-        result.map(|()| held)
+        result.map(|()| taken)
     }
 
     /// Syncs, if so many chunks wait for it that they would fill the memory.

@@ -24,7 +24,11 @@ impl NativeStore {
         offset: u64,
         length: u64,
     ) -> Result<u64> {
-        self.clear(key, at, (offset, length), |file, from, length| Ok(file.punch(from, length)?))
+        self.clear(key, at, (offset, length), |chunk, file, from, length| {
+            file.punch(from, length)?;
+            chunk.state().reserved.remove(from, from + length);
+            Ok(())
+        })
     }
 
     /// Makes a range zeros and keeps its room, or gets some; answers the bytes that the chunk holds
@@ -34,9 +38,11 @@ impl NativeStore {
     /// As [`NativeStore::punch`]; `NoSpace` if the disk is full, with the range zeros already.
     pub fn zero(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<u64> {
         self.room.take(length)?;
-        self.clear(key, at, (offset, length), |file, from, length| {
+        self.clear(key, at, (offset, length), |chunk, file, from, length| {
             file.punch(from, length)?;
-            Ok(file.allocate(from, length)?)
+            file.allocate(from, length)?;
+            chunk.state().reserved.add(from, length);
+            Ok(())
         })
     }
 
@@ -45,28 +51,30 @@ impl NativeStore {
         key: &ChunkKey,
         at: &ChunkVersion,
         (offset, length): (u64, u64),
-        clear: impl Fn(&dyn ChunkFile, u64, u64) -> Result<()>,
+        clear: impl Fn(&Chunk, &dyn ChunkFile, u64, u64) -> Result<()>,
     ) -> Result<u64> {
         let end = end_of(offset, length)?;
         let chunk = self.chunk(key);
         let hold = self.begin_whole(&chunk, at)?;
         let state = chunk.state();
-        let (end, held) = (end.min(state.length), state.held);
+        let (length, taken) = (state.length, state.taken());
+        // Behind the end there may be room that was only reserved.
+        let end = end.min(length.max(state.reserved.end()));
         drop(state);
         if offset >= end {
-            return Ok(held);
+            return Ok(taken);
         }
-        let blocks: Vec<Touched> = Touched::range(offset, end).collect();
+        let blocks: Vec<Touched> = Touched::range(offset, end.min(length)).collect();
         let sums = blocks.iter().map(|t| self.sum_without(&chunk, t.block, (offset, end)));
         let sums = sums.collect::<Result<Vec<Sum>>>()?;
         self.mark(&chunk, &hold, &blocks)?;
-        let file = self.file_to_write(&chunk, end)?;
-        let result = clear(&*file, offset, end - offset);
+        let file = self.file_to_write(&chunk, length)?;
+        let result = clear(&chunk, &*file, offset, end - offset);
         let mut state = chunk.state();
         blocks.iter().zip(sums).for_each(|(touched, sum)| state.set_sum(touched.block, sum));
-        let held = state.held;
+        let taken = state.taken();
         drop(state);
-        result.map(|()| held)
+        result.map(|()| taken)
     }
 
     /// The sum of a block when a range of the chunk is zeros. The caller holds the chunk.

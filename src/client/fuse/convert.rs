@@ -10,6 +10,7 @@ use fuser::{
     SessionACL, TimeOrNow,
 };
 
+use super::Options;
 use crate::client::vfs::{Handle, KernelPolicy, Pages};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::session::{Lock, LockKind};
@@ -58,6 +59,7 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
         | ErrorKind::UnknownServer
+        | ErrorKind::WrongCluster
         | ErrorKind::Corrupt
         | ErrorKind::Protocol
         | ErrorKind::ReadOnly
@@ -68,7 +70,7 @@ pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError
 /// The errno of an error, for programs: what they know of a damaged disk, they are told of damage.
 pub(super) fn errno(error: &FsError) -> Errno {
     match error.kind() {
-        ErrorKind::Corrupt | ErrorKind::Protocol => Errno::EIO,
+        ErrorKind::Corrupt | ErrorKind::Protocol | ErrorKind::WrongCluster => Errno::EIO,
         kind => Errno::from_i32(kind.errno()),
     }
 }
@@ -223,21 +225,21 @@ pub(super) fn open_flags(pages: Pages) -> FopenFlags {
     }
 }
 
-/// How the kernel is to mount: it checks permissions. Set-id bits and devices are trusted if the
-/// file system knows them and the superuser mounts it.
-pub(super) fn mount_options(source: String, allows_other: bool, policy: KernelPolicy) -> Config {
+/// How the kernel is to mount: it checks permissions, and trusts neither set-id bits nor devices
+/// unless it is told to. A classic file system sets times of access by itself.
+pub(super) fn mount_options(options: &Options, policy: KernelPolicy) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName(source),
+        MountOption::FSName(options.source.clone()),
         MountOption::Subtype("htfs".to_owned()),
         MountOption::DefaultPermissions,
+        if options.trusts_set_id { MountOption::Suid } else { MountOption::NoSuid },
+        if options.trusts_devices { MountOption::Dev } else { MountOption::NoDev },
     ];
-    config.mount_options.extend(match policy.is_posix {
-        true if rustix::process::geteuid().is_root() => vec![MountOption::Dev, MountOption::Suid],
-        true => Vec::new(),
-        false => vec![MountOption::NoSuid, MountOption::NoDev, MountOption::NoAtime],
-    });
-    config.acl = if allows_other { SessionACL::All } else { SessionACL::Owner };
+    if !policy.is_posix {
+        config.mount_options.push(MountOption::NoAtime);
+    }
+    config.acl = if options.allows_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(THREADS);
     config
 }

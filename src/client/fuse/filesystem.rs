@@ -33,7 +33,7 @@ const PERMISSIONS: u32 = 0o7777;
 /// `FUSE_ATOMIC_O_TRUNC`: with it a program that is being executed is cut before the kernel finds
 /// that it must not be (ETXTBSY), and dies. Nor `FUSE_AUTO_INVAL_DATA`: with it the kernel drops the
 /// pages of a file after each write through this very mount; what others write it is told of.
-const POSIX_ABILITIES: [InitFlags; 11] = [
+const POSIX_ABILITIES: [InitFlags; 12] = [
     InitFlags::FUSE_POSIX_LOCKS,
     InitFlags::FUSE_FLOCK_LOCKS,
     InitFlags::FUSE_DONT_MASK,
@@ -45,6 +45,7 @@ const POSIX_ABILITIES: [InitFlags; 11] = [
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+    InitFlags::FUSE_EXPORT_SUPPORT,
 ];
 
 /// What it is asked for elsewhere. Where the kernel cannot, it truncates with a request of its own,
@@ -83,7 +84,13 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
         let (subject, name, who) =
             (at(request, "lookup", parent, child), name(child), self.who(request, 0));
-        let reply = LookupReply(reply);
+        let (reply, number) = (LookupReply(reply), ino(parent));
+        // Only for file handles does the kernel ask for these, with any inode for the parent.
+        match child.as_encoded_bytes() {
+            b"." => return run!(self, subject, reply, vfs => vfs.find(number)),
+            b".." => return run!(self, subject, reply, vfs => vfs.find_parent(number)),
+            _ => {}
+        }
         run!(self, subject, reply, vfs => vfs.lookup(ino(parent), name?, who));
     }
 
@@ -300,12 +307,11 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         number: INodeNo,
         file: FileHandle,
         _: fuser::OpenFlags,
-        owner: Option<LockOwner>,
+        _: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
-        let owner = owner.map(|owner| owner.0);
-        run!(self, on(request, "release", number), reply, vfs => vfs.release(handle(file), owner));
+        run!(self, on(request, "release", number), reply, vfs => vfs.release(handle(file)));
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _: fuser::OpenFlags, reply: ReplyOpen) {
@@ -444,7 +450,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         &self,
         request: &Request,
         number: INodeNo,
-        _: FileHandle,
+        file: FileHandle,
         owner: LockOwner,
         start: u64,
         end: u64,
@@ -454,9 +460,9 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEmpty,
     ) {
         let (lock, thread) = (lock(owner.0, (start, end), kind, pid), request.pid());
-        let vfs = self.vfs.clone();
+        let (vfs, file) = (self.vfs.clone(), (ino(number), handle(file)));
         self.run_patiently(on(request, "setlk", number), reply, async move {
-            vfs.setlk(ino(number), lock?, waits, || who::has_signal(thread)).await
+            vfs.setlk(file, lock?, waits, || who::has_signal(thread)).await
         });
     }
 

@@ -1,5 +1,7 @@
 //! Operations on attributes: stat, chmod and the like, extended attributes, room.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::data::{ChunkChange, Cluster};
@@ -13,7 +15,10 @@ use crate::proto::fs::{
     ChunkBytes, GetAttr, GetXattr, Layout, ListXattr, RemoveXattr, SetAttributes, SetXattr,
     StatFileSystem, StatFs, Written,
 };
-use crate::types::{Access, Attr, Credentials, FileKind, Ino, SetAttr, XattrMode};
+use crate::types::{Access, Attr, Credentials, FileKind, Ino, SetAttr, SetTime, XattrMode};
+
+/// Rights that a program file gives to its process.
+pub(super) const CAPABILITIES: &[u8] = b"security.capability";
 
 impl<C: Cluster> NativeFs<C> {
     /// The attributes of an inode. What was written here and not yet sent is sent first, so that
@@ -86,6 +91,11 @@ impl<C: Cluster> NativeFs<C> {
             self.cache.renew_attr(&attr, &fence);
             return Ok(attr);
         };
+        // With a new size the kernel has done so itself, and waits for this answer before it sends more.
+        let is_set = matches!(change.mtime, SetTime::At(_)) && new_size.is_none();
+        if is_set && inode.state().mappable > 0 {
+            self.take_in_mappings(ino).await?;
+        }
         // Bytes that were written before come before: a truncation cuts them, and the times that
         // are set outlive them.
         let _turn = inode.turn.lock().await;
@@ -107,6 +117,15 @@ impl<C: Cluster> NativeFs<C> {
             self.make_cuts(ino, size, who).await;
         }
         Ok(attr)
+    }
+
+    /// Has the kernel send what programs have stored in mappings of a file, which it does otherwise
+    /// when they are done with it: what comes later is a later write. Nobody may hold the turn.
+    async fn take_in_mappings(&self, ino: Ino) -> Result<()> {
+        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
+        tokio::task::spawn_blocking(move || notify.contents_now(ino))
+            .await
+            .map_err(|error| super::given_up(&error))
     }
 
     /// Lets the servers of a chunk catch up with its truncations before there are too many of
@@ -196,6 +215,10 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `NoAttribute`.
     pub async fn removexattr(&self, ino: Ino, name: Bytes, who: &Credentials) -> Result<()> {
+        // Every write takes this one away, whoever writes. The kernel does it beforehand and in the
+        // writer's name, and asks CAP_SETFCAP of programs that do it by themselves.
+        let is_by_write = &name[..] == CAPABILITIES;
+        let who = if is_by_write { &Credentials::ROOT } else { who };
         let call =
             |session| RemoveXattr { ino, name: name.clone(), who: Packed(who.clone()), session };
         let removed = self.ask_in_session(call).await;

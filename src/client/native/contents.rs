@@ -18,7 +18,8 @@ use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{Append, Layout};
 use crate::proto::server::SyncMaster;
-use crate::types::{Access, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
+use crate::rpc::patience::inherited;
+use crate::types::{Access, Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
 
 impl<C: Cluster> NativeFs<C> {
     /// Up to `length` bytes from `offset`; fewer only at the end of the file.
@@ -57,18 +58,20 @@ impl<C: Cluster> NativeFs<C> {
             true => self.append(&file, length, who).await?,
             false => offset,
         };
-        let held = {
+        let (held, loses_set_id) = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
             state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
-            held
+            let Attr { mode, gid, .. } = state.attr;
+            (held, who.mode_after_write(mode, gid) != mode)
         };
         if file.is_sync {
             self.sync_inode(&file.inode).await?;
-        } else if appends {
-            // Others read zeros where room was made, until the bytes are there.
+        } else if appends || loses_set_id {
+            // Others read zeros where room was made, until the bytes are there. And nobody may run a
+            // program with its owner's rights once somebody else has changed it.
             self.flush_inode(&file.inode).await?;
         } else if self.dirty_byte_count() > limits::DIRTY_MAX {
             self.flush_inode(&file.inode).await?;
@@ -152,7 +155,7 @@ impl<C: Cluster> NativeFs<C> {
     }
 
     async fn sync_chunks(&self, layout: Vec<ChunkLayout>) -> Result<()> {
-        let mut servers = BTreeMap::<ServerUrl, Vec<ChunkKey>>::new();
+        let mut servers = BTreeMap::<ServerId, Vec<ChunkKey>>::new();
         for chunk in layout {
             for server in &chunk.replicas {
                 servers.entry(server.clone()).or_default().push(chunk.key);
@@ -161,7 +164,7 @@ impl<C: Cluster> NativeFs<C> {
         let mut syncs = tokio::task::JoinSet::new();
         for (server, chunks) in servers {
             let cluster = Arc::clone(&self.cluster);
-            syncs.spawn(async move { cluster.sync(&server, chunks).await });
+            syncs.spawn(inherited(async move { cluster.sync(&server, chunks).await }));
         }
         let mut outcome = Ok(());
         while let Some(joined) = syncs.join_next().await {

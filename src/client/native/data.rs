@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::error::Result;
-use crate::types::{ChunkKey, ChunkLayout, Extent, ServerUrl, Whence};
+use crate::types::{ChunkKey, ChunkLayout, Extent, ServerId, Whence};
 
 /// A change of a chunk other than writing to it. Offsets and lengths are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub trait ChunkIo: Send + Sync + 'static {
     /// What the disk says; no answer.
     fn sync(
         &self,
-        server: &ServerUrl,
+        server: &ServerId,
         chunks: Vec<ChunkKey>,
     ) -> impl Future<Output = Result<()>> + Send;
 }

@@ -16,6 +16,7 @@ use super::told::Told;
 use crate::client::vfs::Notify;
 use crate::error::Result;
 use crate::limits;
+use crate::rpc::Patience;
 use crate::types::Attr;
 
 /// A mount. Its operations may be called from any task at any time.
@@ -104,7 +105,9 @@ impl<C: Cluster> NativeFs<C> {
         }
         let (fs, inode) = (Arc::clone(self), Arc::clone(inode));
         tokio::spawn(async move {
-            let outcome = fs.flush_inode(&inode).await;
+            // Nobody waits, but a server that is away must not make it an error at once.
+            let patience = Patience::for_each_call();
+            let outcome = patience.scope(fs.flush_inode(&inode)).await;
             let mut state = inode.state();
             state.is_flushing = false;
             if let Err(error) = outcome {

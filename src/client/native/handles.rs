@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::attributes::CAPABILITIES;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
@@ -26,6 +27,7 @@ fn open_mode(flags: OpenFlags, executes: bool) -> OpenMode {
         access: if executes { Access::EXECUTE } else { flags.access() },
         is_truncating: flags.truncates(),
         is_exclusive: flags.is_exclusive(),
+        keeps_atime: flags.has(libc::O_NOATIME),
     }
 }
 
@@ -130,7 +132,7 @@ impl<C: Cluster> NativeFs<C> {
         if opened.is_new {
             // The kernel asks before the first write whether it has to take this away. Its
             // attributes tell that as well, but may be dropped with those of another inode.
-            let capabilities = Bytes::from_static(b"security.capability");
+            let capabilities = Bytes::from_static(CAPABILITIES);
             let xattrs = self.cache.xattr_fence(opened.attr.ino);
             self.cache.put_absent_xattr(opened.attr.ino, capabilities, xattrs);
         }
@@ -168,28 +170,29 @@ impl<C: Cluster> NativeFs<C> {
     /// What stood in the way of the bytes, now or in a flush that nobody waited for.
     pub async fn flush(&self, handle: Handle, owner: u64) -> Result<()> {
         let file = self.inodes.file(handle)?;
+        // Now: who locks from here on must not be taken for one who has gone.
+        let leaving = self.session.locks.leave(file.inode.ino, owner);
         let sent = match file.access.includes(Access::WRITE) {
             true => self.flush_inode(&file.inode).await,
             false => Ok(()),
         };
         let untold = file.untold_failure();
-        self.unlock_owner(file.inode.ino, owner).await;
+        self.free_locks(file.inode.ino, leaving).await;
         sent.and(untold)
     }
 
-    /// The handle is gone, and with it the lock of `flock(2)` that `owner` has through it.
+    /// The handle is gone, and with it all locks of `flock(2)` and of open file descriptions that
+    /// were taken through it.
     ///
     /// # Errors
     /// What stood in the way of bytes that came after the last flush, such as those of a mapping.
-    pub async fn release(&self, handle: Handle, owner: Option<u64>) -> Result<()> {
+    pub async fn release(&self, handle: Handle) -> Result<()> {
         let file = self.inodes.file(handle)?;
+        let leaving = self.session.locks.leave_handle(file.inode.ino, handle);
         let sent = self.flush_inode(&file.inode).await;
-        if let Some(owner) = owner {
-            self.unlock_owner(file.inode.ino, owner).await;
-        }
+        self.free_locks(file.inode.ino, leaving).await;
         drop(file);
         if let Some(inode) = self.inodes.close(handle) {
-            self.session.held.forget_file(inode.ino);
             self.give_up(&inode);
         }
         sent
@@ -211,7 +214,7 @@ impl<C: Cluster> NativeFs<C> {
     /// # Errors
     /// Those of the master, such as `AccessDenied`.
     pub async fn opendir(&self, ino: Ino, who: &Credentials) -> Result<Handle> {
-        let mode = OpenMode { access: Access::READ, is_truncating: false, is_exclusive: false };
+        let mode = open_mode(OpenFlags(libc::O_RDONLY), false);
         let call = |session| Open { ino, mode: Packed(mode), who: Packed(who.clone()), session };
         let (fence, losses) = (self.cache.fence(), self.cache.losses());
         let Packed(opened) = self.ask_in_session(call).await?;

@@ -43,7 +43,8 @@ pub(super) struct State {
     /// When the oldest of `dirty` was written.
     pub(super) dirty_since: Option<Instant>,
     pub(super) flying: Flight,
-    /// Who wrote last.
+    /// Who wrote last of `dirty`; the superuser only if nobody else did. What somebody else's write
+    /// takes from the file (set-id bits) it must not be left with.
     pub(super) writer: Credentials,
     pub(super) layout: LayoutCache,
     pub(super) unsynced: Unsynced,
@@ -63,6 +64,8 @@ pub(super) struct State {
     pub(super) failures: u64,
     pub(super) is_flushing: bool,
     pub(super) handles: u32,
+    /// Handles through which a shared mapping may be written to: those to read and to write.
+    pub(super) mappable: u32,
     /// How often locks on the file were lost with a session.
     pub(super) lock_losses: u64,
 }
@@ -88,6 +91,7 @@ impl Inode {
             failures: 0,
             is_flushing: false,
             handles: 0,
+            mappable: 0,
             lock_losses: 0,
             attr,
         };
@@ -132,9 +136,12 @@ impl State {
 
     /// Takes a write.
     pub(super) fn write(&mut self, offset: u64, data: Bytes, who: &Credentials) {
+        let is_first = self.dirty.is_empty();
         self.dirty.take_in(offset, data);
         self.dirty_since.get_or_insert_with(Instant::now);
-        self.writer.clone_from(who);
+        if is_first || !who.is_superuser() {
+            self.writer.clone_from(who);
+        }
     }
 
     /// What is to be sent now. The caller holds the turn.
@@ -156,9 +163,9 @@ impl State {
         self.epoch += 1;
     }
 
-    /// The flight failed: what was not overwritten since is still to be sent. Parts of it may have
-    /// arrived.
-    pub(super) fn turn_back(&mut self) {
+    /// The flight of this writer failed: what was not overwritten since is still to be sent. Parts of
+    /// it may have arrived.
+    pub(super) fn turn_back(&mut self, writer: Credentials) {
         let flight = std::mem::take(&mut self.flying);
         for (offset, data) in flight.iter() {
             self.clean.remove(*offset, data.len() as u64);
@@ -172,6 +179,9 @@ impl State {
             }
         }
         self.dirty_since.get_or_insert_with(Instant::now);
+        if !writer.is_superuser() {
+            self.writer = writer;
+        }
         self.epoch += 1;
     }
 
@@ -263,12 +273,27 @@ mod tests {
         state.take_off().unwrap();
         state.write(4, Bytes::from_static(b"bb"), &Credentials::ROOT);
         assert_eq!(contents(&state), b"..aabbaa");
-        state.turn_back();
+        state.turn_back(Credentials::ROOT);
         assert_eq!(contents(&state), b"..aabbaa");
         assert_eq!(state.dirty.byte_count(), 6);
         state.take_off().unwrap();
         state.land();
         assert!(!state.is_dirty());
+    }
+
+    #[test]
+    fn a_write_of_the_superuser_does_not_stand_for_one_of_somebody_else() {
+        let somebody = Credentials { uid: 7, ..Credentials::ROOT };
+        let inode = Inode::new(Attr::of_empty_file(Ino(2)), &Arc::default());
+        let mut state = inode.state();
+        state.write(0, Bytes::from_static(b"a"), &somebody);
+        state.write(1, Bytes::from_static(b"b"), &Credentials::ROOT);
+        assert_eq!(state.writer, somebody);
+        state.take_off().unwrap();
+        state.write(2, Bytes::from_static(b"c"), &Credentials::ROOT);
+        assert_eq!(state.writer, Credentials::ROOT);
+        state.turn_back(somebody.clone());
+        assert_eq!(state.writer, somebody);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::types::{Access, Attr, Cookie, DirEntry, Ino};
 
+/// What a handle has to be for, for a mapping that is shared and can be written to.
+const MAPPABLE: Access = Access::READ.and(Access::WRITE);
+
 /// A handle of a file.
 pub(super) struct OpenFile {
     pub(super) inode: Arc<Inode>,
@@ -120,6 +123,7 @@ impl Inodes {
         let (failures_told, lock_losses) = {
             let mut state = inode.state();
             state.handles += 1;
+            state.mappable += u32::from(access.includes(MAPPABLE));
             (AtomicU64::new(state.failures), state.lock_losses)
         };
         let file = Arc::clone(&inode);
@@ -149,6 +153,7 @@ impl Inodes {
         let is_last = {
             let mut state = file.inode.state();
             state.handles -= 1;
+            state.mappable -= u32::from(file.access.includes(MAPPABLE));
             state.handles == 0
         };
         is_last.then(|| table.inodes.remove(&file.inode.ino)).flatten()

@@ -9,108 +9,136 @@ use std::time::Duration;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
+use super::lock_owners::LockOutcome;
 use super::session::is_unknown_session;
+use crate::client::vfs::Handle;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
-use crate::proto::fs::SessionId;
 use crate::proto::session::{GetLock, Lock, LockKind, SetLock};
-use crate::types::Ino;
+use crate::types::{Change, Ino};
 
 /// First and last byte of a lock on all that a file can have.
 const WHOLE_FILE: (u64, u64) = (0, i64::MAX.cast_unsigned());
 
 impl<C: Cluster> NativeFs<C> {
-    /// The lock that stands in the way of `lock`, if any.
+    /// The lock that stands in the way of `lock`, if any. Its owner is the kernel's.
     ///
     /// # Errors
     /// Those of the master.
     pub async fn getlk(&self, ino: Ino, lock: Lock) -> Result<Option<Lock>> {
+        self.session.locks.settled(ino).await;
+        let lock = Lock { owner: self.session.locks.number(ino, lock.owner), ..lock };
         let call = |session| GetLock { session, ino, lock: Packed(lock) };
         let Packed(found) = self.ask_in_session(call).await?;
         Ok(found)
     }
 
-    /// Sets or clears a lock. If it `waits`, it asks again and again until it has the lock or
-    /// `is_interrupted` says that the process that wants it got a signal.
+    /// Sets or clears a lock through a handle of the file. If it `waits`, it asks again and again
+    /// until it has the lock or `is_interrupted` says that the process that wants it got a signal.
     ///
     /// # Errors
     /// `WouldBlock` if the lock is held by another and this does not wait; `Interrupted`;
     /// `Deadlock`; others of the master.
     pub async fn setlk(
         &self,
-        ino: Ino,
+        (ino, handle): (Ino, Handle),
         lock: Lock,
         waits: bool,
         is_interrupted: impl Fn() -> bool + Send,
     ) -> Result<()> {
-        let wait = if waits { limits::LOCK_WAIT } else { Duration::ZERO };
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         match lock.kind {
-            // Who gets the lock next sees what was written under it.
-            LockKind::Unlock => {
-                if let Some(inode) = self.inodes.get(ino) {
-                    self.flush_inode(&inode).await?;
+            LockKind::Unlock => self.unlock(ino, lock).await,
+            LockKind::Read | LockKind::Write if waits => {
+                while !self.try_lock((ino, handle), lock, limits::LOCK_WAIT).await? {
+                    if is_interrupted() {
+                        return Err(FsError::new(ErrorKind::Interrupted, "a signal came"));
+                    }
                 }
+                self.see_others(ino).await
             }
-            LockKind::Read | LockKind::Write => {}
-        }
-        loop {
-            if self.ask_for_lock(ino, lock, wait_ms).await? {
-                return match lock.kind {
-                    LockKind::Unlock => Ok(()),
-                    LockKind::Read | LockKind::Write => self.see_others(ino).await,
-                };
-            }
-            if !waits {
-                return Err(FsError::new(ErrorKind::WouldBlock, "another holds the lock"));
-            }
-            if is_interrupted() {
-                return Err(FsError::new(ErrorKind::Interrupted, "a signal came"));
+            LockKind::Read | LockKind::Write => {
+                if self.lock_at_once((ino, handle), lock).await? {
+                    return self.see_others(ino).await;
+                }
+                Err(FsError::new(ErrorKind::WouldBlock, "another holds the lock"))
             }
         }
     }
 
-    /// Asks once; answers whether the lock is set, or cleared.
-    async fn ask_for_lock(&self, ino: Ino, lock: Lock, wait_ms: u64) -> Result<bool> {
+    /// Answers whether it got the lock. If somebody has left meanwhile, it asks again: his release
+    /// may have been read from the kernel before and come here afterwards.
+    async fn lock_at_once(&self, file: (Ino, Handle), lock: Lock) -> Result<bool> {
+        for _ in 0..limits::LOCK_ATTEMPTS_MAX {
+            let leaves = self.session.locks.leaves();
+            if self.try_lock(file, lock, Duration::ZERO).await? {
+                return Ok(true);
+            }
+            if self.session.locks.leaves() == leaves {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks for a lock once, after those who are leaving the file have left.
+    async fn try_lock(
+        &self,
+        (ino, handle): (Ino, Handle),
+        lock: Lock,
+        wait: Duration,
+    ) -> Result<bool> {
+        let locks = &self.session.locks;
+        locks.settled(ino).await;
+        let call = locks.begin(ino, lock.owner, handle);
+        let answer = self.ask_for_lock(ino, Lock { owner: call.number, ..lock }, wait).await;
+        let is_refused = match &answer {
+            Ok(is_set) => !is_set,
+            Err(error) => !error.kind().leaves_outcome_open(),
+        };
+        locks.end(call, if is_refused { LockOutcome::Refused } else { LockOutcome::Held });
+        answer
+    }
+
+    async fn unlock(&self, ino: Ino, lock: Lock) -> Result<()> {
+        // Who gets the lock next sees what was written under it.
+        if let Some(inode) = self.inodes.get(ino) {
+            self.flush_inode(&inode).await?;
+        }
+        let locks = &self.session.locks;
+        let Some(call) = locks.begin_clearing(ino, lock.owner) else { return Ok(()) };
+        let lock = Lock { owner: call.number, ..lock };
+        let answer = self.ask_for_lock(ino, lock, Duration::ZERO).await;
+        let is_all = (lock.start, lock.end) == WHOLE_FILE;
+        let is_cleared = is_all && answer.is_ok();
+        locks.end(call, if is_cleared { LockOutcome::Cleared } else { LockOutcome::Refused });
+        answer.map(|_| ())
+    }
+
+    /// Asks once, of an owner with his number at the master; answers whether the lock is set, or
+    /// cleared.
+    async fn ask_for_lock(&self, ino: Ino, lock: Lock, wait: Duration) -> Result<bool> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let call = |session| SetLock { session, ino, lock: Packed(lock), wait_ms };
         let session = self.session.id();
-        match self.ask_for_lock_in(session, ino, lock, wait_ms).await {
+        match self.cluster.ask(call(session)).await {
             Err(error) if is_unknown_session(&error) => {}
             outcome => return outcome,
         }
         self.reattach(session).await;
-        self.ask_for_lock_in(self.session.id(), ino, lock, wait_ms).await
-    }
-
-    async fn ask_for_lock_in(
-        &self,
-        session: SessionId,
-        ino: Ino,
-        lock: Lock,
-        wait_ms: u64,
-    ) -> Result<bool> {
-        let held = &self.session.held;
-        // Before the call: if its answer gets lost, the lock may have been set.
-        let is_first = lock.kind != LockKind::Unlock && held.note(ino, lock.owner);
-        let call = SetLock { session, ino, lock: Packed(lock), wait_ms };
-        let answer = self.cluster.ask(call).await;
-        let is_refused = match &answer {
-            Ok(is_set) => !is_set,
-            Err(error) => is_unknown_session(error),
-        };
-        let is_all_cleared =
-            lock.kind == LockKind::Unlock && (lock.start, lock.end) == WHOLE_FILE && answer.is_ok();
-        if is_first && is_refused || is_all_cleared {
-            held.forget(ino, lock.owner);
-        }
-        answer
+        self.cluster.ask(call(self.session.id())).await
     }
 
     /// What others wrote under the lock counts from now on, whether or not its event has come.
     async fn see_others(&self, ino: Ino) -> Result<()> {
-        let now = self.ask_attr(ino).await?.data_version;
-        if self.cache.swap_pages(ino, now) {
-            return Ok(());
+        match self.ask_attr(ino).await {
+            Ok(attr) if self.cache.swap_pages(ino, attr.data_version) => return Ok(()),
+            Ok(_) => {}
+            // The lock is held, so nothing that is known of the file may be used any more.
+            Err(error) => {
+                tracing::debug!(%ino, "all that is known of a locked file is dropped: {error}");
+                self.take_change(&Change::Contents(ino));
+            }
         }
         let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
         tokio::task::spawn_blocking(move || notify.contents_now(ino))
@@ -118,15 +146,26 @@ impl<C: Cluster> NativeFs<C> {
             .map_err(|error| super::given_up(&error))
     }
 
-    /// Clears all locks that an owner has on a file.
-    pub(super) async fn unlock_owner(&self, ino: Ino, owner: u64) {
-        if !self.session.held.has(ino, owner) {
-            return;
-        }
+    /// Frees the locks of those who leave a file, by their numbers. What cannot be told now is told
+    /// when the session is renewed.
+    pub(super) async fn free_locks(&self, ino: Ino, numbers: impl IntoIterator<Item = u64>) {
         let (start, end) = WHOLE_FILE;
-        let lock = Lock { owner, is_flock: false, kind: LockKind::Unlock, start, end, pid: 0 };
-        if let Err(error) = self.ask_for_lock(ino, lock, 0).await {
-            tracing::warn!(%ino, "a lock was not given back: {error}");
+        for owner in numbers {
+            let lock = Lock { owner, is_flock: false, kind: LockKind::Unlock, start, end, pid: 0 };
+            match self.ask_for_lock(ino, lock, Duration::ZERO).await {
+                Ok(_) => self.session.locks.freed(ino, owner),
+                Err(error) => {
+                    tracing::warn!(%ino, "a lock is given back later: {error}");
+                    self.session.locks.is_late(ino, owner);
+                }
+            }
+        }
+    }
+
+    /// Frees the locks that could not be freed before.
+    pub(super) async fn free_late_locks(&self) {
+        for (ino, number) in self.session.locks.late() {
+            self.free_locks(ino, [number]).await;
         }
     }
 }

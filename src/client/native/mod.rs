@@ -1,6 +1,6 @@
 //! The native client: a mount of the whole tree, coherent with all others.
 //!
-//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `contents`, `ranges` and
+//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`, `ranges` and
 //! `locks` hold its operations by theme, and `vfs` offers them in the words of the kernel. Below it
 //! are two narrow interfaces, [`meta::Meta`] to the master and [`data::ChunkIo`] to the chunk
 //! servers, and [`remote`], which does both over the network. [`attached`] is one at work.
@@ -8,14 +8,15 @@
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`) and which may not be on the disk (`unsynced`), names and attributes
-//! (`cache`). `session` keeps all that in step with what other clients do; `held_locks` is about
-//! what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
+//! (`cache`). `session` keeps all that in step with what other clients do; `lock_owners` is about
+//! who has locks, `held_locks` about what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
 //! knows.
 
 mod ahead;
 pub mod attached;
 mod attributes;
 mod bounded;
+mod by_number;
 mod cache;
 mod clean;
 mod contents;
@@ -29,6 +30,7 @@ mod held_locks;
 mod inode;
 mod inodes;
 mod layout;
+mod lock_owners;
 mod locks;
 pub mod meta;
 mod names;

@@ -20,6 +20,7 @@ use crate::extent::{ChunkPart, chunk_index, chunk_parts};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::Layout;
+use crate::rpc::patience::inherited;
 use crate::rpc::shards;
 use crate::types::ChunkLayout;
 
@@ -236,10 +237,10 @@ impl<C: Cluster> NativeFs<C> {
         for (part, chunk) in parts {
             let Some(chunk) = chunk else { continue };
             let cluster = Arc::clone(&self.cluster);
-            reads.spawn(async move {
+            reads.spawn(inherited(async move {
                 let bytes = cluster.read(&chunk, part.offset, part.length).await?;
                 Ok((part.index * limits::CHUNK_SIZE + part.offset, bytes))
-            });
+            }));
         }
         while let Some(joined) = reads.join_next().await {
             let (at, bytes) = joined.unwrap_or_else(|error| Err(super::given_up(&error)))?;

@@ -2,41 +2,96 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::data::{ChunkChange, ChunkIo};
 use super::meta::Meta;
+use crate::addresses::Addresses;
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::chunk::{
     Allocate, Copy, MakeCuts, Optional, Punch, Read, Seek, SyncChunks, Write, Zero,
 };
+use crate::proto::cluster::{ListMembers, Member};
 use crate::rpc::Method;
-use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerUrl, Whence};
+use crate::rpc::patience::{Patience, inherited};
+use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerId, Whence};
+
+/// Wait until a server that could not be reached is tried again.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A cluster by the URL of its master.
 #[derive(Clone)]
 pub struct Remote<C> {
     calls: C,
     master: Arc<str>,
+    addresses: Arc<Addresses>,
 }
 
 impl<C: Calls> Remote<C> {
     /// The cluster of the master at this URL.
     pub fn new(calls: C, master: &str) -> Self {
-        Self { calls, master: master.into() }
+        Self { calls, master: master.into(), addresses: Arc::default() }
     }
 
-    async fn ask_server<M: Method>(&self, server: &ServerUrl, call: M) -> Result<M::Answer> {
-        self.calls.call(server.as_str(), call).await.map_err(FsError::from)
+    /// Asks a chunk server, wherever it is now. One that cannot be reached may be somewhere else by
+    /// the time it is back, so who waits for it asks the master again and again.
+    async fn ask_server<M: Method + Clone>(&self, server: &ServerId, call: M) -> Result<M::Answer> {
+        let patience = Patience::current();
+        let end = self.calls.end_of(&patience);
+        let quick = patience.clone().with_alternatives().ending(end);
+        let mut located = self.addresses.of(server, || self.members()).await?;
+        loop {
+            let asked = self.calls.call(&located.address, call.clone());
+            let error = match quick.clone().scope(asked).await.map_err(FsError::from) {
+                Err(error) if error.kind() == ErrorKind::Unreachable => error,
+                outcome => return outcome,
+            };
+            let members = || quick.clone().scope(self.members());
+            if let Ok(Some(moved)) = self.addresses.instead_of(server, &located, members).await {
+                located = moved;
+                continue;
+            }
+            let is_over = end.is_some_and(|end| Instant::now() + UNREACHABLE_PAUSE >= end);
+            if is_over || !patience.waits() {
+                return Err(error);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(UNREACHABLE_PAUSE) => {}
+                () = patience.given_up() => return Err(error),
+            }
+        }
     }
 
-    /// Asks the replicas one after the other until one answers.
+    async fn members(&self) -> Result<Vec<Member>> {
+        self.calls.call(&self.master, ListMembers {}).await.map_err(FsError::from)
+    }
+
+    /// Asks the replicas one after the other until one answers. If none can be reached, it waits for
+    /// the first one, as long as whoever asks has time.
     async fn ask_any<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
+        F: Fn() -> M + Send + Sync,
+    {
+        if let [server] = &chunk.replicas[..] {
+            return self.ask_server(server, call()).await;
+        }
+        let patience = Patience::current().with_alternatives();
+        match (patience.scope(self.ask_each(chunk, &call)).await, chunk.replicas.first()) {
+            (Err(error), Some(server)) if error.kind() == ErrorKind::Unreachable => {
+                self.ask_server(server, call()).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn ask_each<M, F>(&self, chunk: &ChunkLayout, call: &F) -> Result<M::Answer>
+    where
+        M: Method + Clone,
         F: Fn() -> M + Send + Sync,
     {
         let mut failure = no_replica(chunk);
@@ -57,7 +112,7 @@ impl<C: Calls> Remote<C> {
     /// Has every replica do the same, at the same time. The last answer stands for all.
     async fn ask_all<M, F>(&self, chunk: &ChunkLayout, call: F) -> Result<M::Answer>
     where
-        M: Method,
+        M: Method + Clone,
         F: Fn() -> M + Send,
     {
         if let [server] = &chunk.replicas[..] {
@@ -66,7 +121,7 @@ impl<C: Calls> Remote<C> {
         let mut asked = JoinSet::new();
         for server in chunk.replicas.clone() {
             let (remote, call) = (self.clone(), call());
-            asked.spawn(async move { remote.ask_server(&server, call).await });
+            asked.spawn(inherited(async move { remote.ask_server(&server, call).await }));
         }
         let mut outcome = Err(no_replica(chunk));
         let mut failure = None;
@@ -174,7 +229,7 @@ impl<C: Calls> ChunkIo for Remote<C> {
         copied.map(Some).map_err(|error| lost_if_missing(source, error))
     }
 
-    async fn sync(&self, server: &ServerUrl, chunks: Vec<ChunkKey>) -> Result<()> {
+    async fn sync(&self, server: &ServerId, chunks: Vec<ChunkKey>) -> Result<()> {
         self.ask_server(server, SyncChunks { chunks: Some(chunks) }).await.map(|_| ())
     }
 }

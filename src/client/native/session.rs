@@ -1,5 +1,6 @@
 //! The mount's session at the master: what it holds open, and the stream of what others changed.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,25 +9,29 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::doubt::{Position, Question};
 use super::fs::NativeFs;
-use super::held_locks::{HeldLocks, locks_lost};
+use super::held_locks::locks_lost;
+use super::lock_owners::LockOwners;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
+use crate::proto::chunk::Optional;
 use crate::proto::fs::SessionId;
 use crate::proto::session::{Attach, Detach, Events, Renew, WaitEvents};
 use crate::rpc::Method;
-use crate::types::Change;
+use crate::types::{Change, ClusterId};
 
 /// What is known of the session.
 pub(super) struct SessionState {
     client: Bytes,
+    /// The cluster that the mount shows, for ever.
+    cluster: OnceLock<ClusterId>,
     id: AtomicU64,
     lease_ms: AtomicU64,
     pub(super) position: Position,
     /// Counts opened files: a renewal that was under way meanwhile did not name them.
     opened: AtomicU64,
-    /// The locks that the session may have.
-    pub(super) held: HeldLocks,
+    /// Who may have locks.
+    pub(super) locks: LockOwners,
     origin: Instant,
     /// When the last attachment or renewal that succeeded was sent, in milliseconds after `origin`:
     /// the master counts the lease from a later moment.
@@ -39,11 +44,12 @@ impl SessionState {
     pub(super) fn new(client: &str) -> Self {
         Self {
             client: Bytes::copy_from_slice(client.as_bytes()),
+            cluster: OnceLock::new(),
             id: AtomicU64::new(0),
             lease_ms: AtomicU64::new(0),
             position: Position::default(),
             opened: AtomicU64::new(0),
-            held: HeldLocks::default(),
+            locks: LockOwners::default(),
             origin: Instant::now(),
             renewed_ms: AtomicU64::new(0),
             replacing: tokio::sync::Mutex::default(),
@@ -71,9 +77,11 @@ impl SessionState {
 
 impl<C: Cluster> NativeFs<C> {
     pub(super) async fn attach_session(&self) -> Result<()> {
-        let call = Attach { client: self.session.client.clone() };
+        let known = self.session.cluster.get().copied();
+        let call = Attach { client: self.session.client.clone(), cluster: Optional(known) };
         let sent_ms = self.session.now_ms();
         let Packed(session) = self.cluster.ask(call).await?;
+        self.session.cluster.get_or_init(|| session.cluster);
         self.session.renewed_ms.store(sent_ms, Ordering::Release);
         self.session.position.begin(session.last_event);
         self.session.lease_ms.store(session.lease_ms, Ordering::Release);
@@ -224,16 +232,19 @@ impl<C: Cluster> NativeFs<C> {
             tokio::time::sleep((lease / 4).clamp(limits::EVENTS_WAIT / 10, limits::SYNC_PERIOD))
                 .await;
             let session = self.session.id();
-            if self.session.is_lease_over() && !self.session.held.is_empty() {
+            if self.session.is_lease_over() && !self.session.locks.is_empty() {
                 // The master may still know the session, or again. Whether the locks were somebody
                 // else's in between is not known, and those that are not need to be freed.
                 self.reattach(session).await;
                 continue;
             }
-            if let Err(error) = self.renew().await {
-                tracing::debug!("the session was not renewed: {error}");
-                if is_unknown_session(&error) {
-                    self.reattach(session).await;
+            match self.renew().await {
+                Ok(()) => self.free_late_locks().await,
+                Err(error) => {
+                    tracing::debug!("the session was not renewed: {error}");
+                    if is_unknown_session(&error) {
+                        self.reattach(session).await;
+                    }
                 }
             }
         }
@@ -268,6 +279,9 @@ impl<C: Cluster> NativeFs<C> {
                     tracing::warn!("the new session was not renewed: {error}");
                 }
                 self.detach_session(lost).await;
+            }
+            Err(error) if error.kind() == ErrorKind::WrongCluster => {
+                tracing::warn!("no new session: {error}");
             }
             Err(error) => tracing::debug!("no new session: {error}"),
         }

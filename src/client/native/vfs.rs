@@ -41,6 +41,14 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         }
     }
 
+    async fn find(&self, ino: Ino) -> Result<Attr> {
+        NativeFs::find(self, ino).await
+    }
+
+    async fn find_parent(&self, directory: Ino) -> Result<Attr> {
+        NativeFs::find_parent(self, directory).await
+    }
+
     async fn getattr(&self, ino: Ino) -> Result<Attr> {
         NativeFs::getattr(self, ino).await
     }
@@ -150,8 +158,8 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         NativeFs::fsync(self, handle).await
     }
 
-    async fn release(&self, handle: Handle, owner: Option<u64>) -> Result<()> {
-        NativeFs::release(self, handle, owner).await
+    async fn release(&self, handle: Handle) -> Result<()> {
+        NativeFs::release(self, handle).await
     }
 
     async fn opendir(&self, ino: Ino, who: Credentials) -> Result<Handle> {
@@ -209,12 +217,12 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
 
     async fn setlk(
         &self,
-        ino: Ino,
+        file: (Ino, Handle),
         lock: Lock,
         waits: bool,
         is_interrupted: impl Fn() -> bool + Send,
     ) -> Result<()> {
-        NativeFs::setlk(self, ino, lock, waits, is_interrupted).await
+        NativeFs::setlk(self, file, lock, waits, is_interrupted).await
     }
 
     async fn fallocate(

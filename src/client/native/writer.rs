@@ -22,6 +22,7 @@ use crate::extent::chunk_parts;
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{ChunkBytes, Extend, Place, Written};
+use crate::rpc::patience::inherited;
 use crate::rpc::shards::{self, Shard};
 use crate::types::{Attr, ChunkLayout, Credentials, Extent};
 
@@ -76,7 +77,7 @@ impl<C: Cluster> NativeFs<C> {
             }
             Err(error) => {
                 match state.lock_losses == losses {
-                    true => state.turn_back(),
+                    true => state.turn_back(writer),
                     // What was written under the lock is not sent after it is lost.
                     false => state.land(),
                 }
@@ -157,9 +158,17 @@ impl<C: Cluster> NativeFs<C> {
         let has_locks = || inode.state().lock_losses == losses;
         let Packed(attr) = self.ask_in_session_if(call, has_locks).await?;
         self.cache.renew_attr(&attr, &fence);
-        let mut state = inode.state();
-        for chunk in chunks {
-            state.layout.set_bytes(chunk.key.index, chunk.bytes);
+        let has_other_mode = {
+            let mut state = inode.state();
+            for chunk in chunks {
+                state.layout.set_bytes(chunk.key.index, chunk.bytes);
+            }
+            state.attr.mode != attr.mode
+        };
+        if has_other_mode && let Some(notify) = self.notify.get() {
+            // The kernel expects a write to change size and times, and would go by the old set-id
+            // bits for as long as it keeps attributes.
+            notify.attributes_now(inode.ino);
         }
         Ok(attr)
     }
@@ -206,11 +215,11 @@ impl<C: Cluster> NativeFs<C> {
             for pieces in batches.remove(&chunk.key.index).unwrap_or_default() {
                 let (cluster, chunk) = (Arc::clone(&self.cluster), Arc::clone(&chunk));
                 let permits = Arc::clone(&permits);
-                let write = async move {
+                let write = inherited(async move {
                     let _permit = permits.acquire_owned().await;
                     let bytes = cluster.write(&chunk, pieces).await?;
                     Ok(ChunkBytes { key: chunk.key, version: chunk.version, bytes })
-                };
+                });
                 // Encoding and encrypting much is work for more than one processor.
                 match Shard::next().filter(|_| is_much) {
                     Some(shard) => writes.spawn_on(write, shard.runtime()),

@@ -9,8 +9,9 @@ use super::{HEALTH, damaged, to_server};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
+use crate::proto::cluster::Strays;
 use crate::store::{ReadTxn, TABLE_END, Txn};
-use crate::types::ServerUrl;
+use crate::types::ServerId;
 
 /// What a chunk server says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +24,25 @@ pub struct Health {
     pub held: u64,
 }
 
-/// The servers that send heartbeats, by the time of the last one.
+/// The servers that send heartbeats.
 #[derive(Debug, Default)]
-pub struct Servers(BTreeMap<ServerUrl, (Timestamp, Health)>);
+pub struct Servers(BTreeMap<ServerId, Heard>);
+
+/// What a server said with its last heartbeat.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Timestamp,
+    health: Health,
+    strays: Strays,
+    /// Somebody has said that its strays may go, and it has not heard of that.
+    is_confirmed: bool,
+}
+
+impl Heard {
+    fn new(at: Timestamp, health: Health) -> Self {
+        Self { at, health, strays: Strays::default(), is_confirmed: false }
+    }
+}
 
 impl Servers {
     /// Those that sent heartbeats before the master was restarted, as if they did so now.
@@ -36,13 +53,13 @@ impl Servers {
         let rows = txn.scan(HEALTH, &[], TABLE_END, limits::SERVERS_MAX)?;
         let read = |(server, health): (bytes::Bytes, bytes::Bytes)| {
             let health = postcard::from_bytes(&health).map_err(|_| damaged())?;
-            Ok((to_server(&server)?, (now, health)))
+            Ok((to_server(&server)?, Heard::new(now, health)))
         };
         rows.into_iter().map(read).collect::<Result<_>>().map(Self)
     }
 
     /// Keeps a heartbeat over a restart.
-    pub fn keep(txn: &mut dyn Txn, server: &ServerUrl, health: &Health) {
+    pub fn keep(txn: &mut dyn Txn, server: &ServerId, health: &Health) {
         let row = postcard::to_allocvec(health).expect("three numbers have a binary form");
         txn.put(HEALTH, server.as_str().as_bytes(), &row);
     }
@@ -51,23 +68,42 @@ impl Servers {
     ///
     /// # Errors
     /// `NoSpace` if there are too many servers.
-    pub fn heard(&mut self, server: &ServerUrl, health: Health, now: Timestamp) -> Result<bool> {
+    pub fn heard(
+        &mut self,
+        server: &ServerId,
+        health: Health,
+        strays: Strays,
+        now: Timestamp,
+    ) -> Result<bool> {
         if self.0.len() >= limits::SERVERS_MAX && !self.0.contains_key(server) {
             return Err(FsError::new(ErrorKind::NoSpace, "there are too many chunk servers"));
         }
         let was_alive = self.is_alive(server, now);
-        let before = self.0.insert(server.clone(), (now, health));
+        let before = self.0.get(server).copied();
+        let is_confirmed = before.is_some_and(|before| before.is_confirmed);
+        self.0.insert(server.clone(), Heard { strays, is_confirmed, ..Heard::new(now, health) });
         if !was_alive {
-            tracing::info!(%server, free = health.free, "the chunk server is there");
+            tracing::info!(
+                server = server.short(),
+                free = health.free,
+                "the chunk server is there"
+            );
         }
-        Ok(before.is_none_or(|(_, before)| before != health))
+        Ok(before.is_none_or(|before| before.health != health))
+    }
+
+    /// A server has another name.
+    pub fn rename(&mut self, was: &ServerId, server: &ServerId) {
+        if let Some(heard) = self.0.remove(was) {
+            self.0.entry(server.clone()).or_insert(heard);
+        }
     }
 
     /// Whether a server can take a new chunk.
     #[must_use]
-    pub fn has_room(&self, server: &ServerUrl, now: Timestamp) -> bool {
+    pub fn has_room(&self, server: &ServerId, now: Timestamp) -> bool {
         self.is_alive(server, now)
-            && self.0.get(server).is_some_and(|(_, h)| h.free >= limits::PLACEMENT_ROOM_MIN)
+            && self.0.get(server).is_some_and(|h| h.health.free >= limits::PLACEMENT_ROOM_MIN)
     }
 
     /// Why no server can take a new chunk.
@@ -83,20 +119,44 @@ impl Servers {
     #[must_use]
     pub fn room(&self, now: Timestamp) -> (u64, u64) {
         let live = self.0.iter().filter(|(server, _)| self.is_alive(server, now));
-        live.fold((0, 0), |(total, free): (u64, u64), (_, (_, health))| {
+        live.fold((0, 0), |(total, free): (u64, u64), (_, Heard { health, .. })| {
             (total.saturating_add(health.total), free.saturating_add(health.free))
         })
     }
 
+    /// What each server says of its strays.
+    #[must_use]
+    pub fn strays(&self) -> Vec<(ServerId, Strays)> {
+        self.0.iter().map(|(server, heard)| (server.clone(), heard.strays)).collect()
+    }
+
+    /// A server's strays may go: it is told with its next heartbeat.
+    ///
+    /// # Errors
+    /// `UnknownServer`.
+    pub fn confirm(&mut self, server: &ServerId) -> Result<()> {
+        let unknown = || {
+            let message = format!("no chunk server {} sends heartbeats", server.short());
+            FsError::new(ErrorKind::UnknownServer, message)
+        };
+        self.0.get_mut(server).ok_or_else(unknown)?.is_confirmed = true;
+        Ok(())
+    }
+
+    /// Whether a server is to be told that its strays may go, which it is once.
+    pub fn take_confirmation(&mut self, server: &ServerId) -> bool {
+        self.0.get_mut(server).is_some_and(|heard| std::mem::take(&mut heard.is_confirmed))
+    }
+
     /// Whether a server was heard, and is not any more.
     #[must_use]
-    pub fn is_silent(&self, server: &ServerUrl, now: Timestamp) -> bool {
+    pub fn is_silent(&self, server: &ServerId, now: Timestamp) -> bool {
         self.0.contains_key(server) && !self.is_alive(server, now)
     }
 
     /// One of the live servers, by a number.
     #[must_use]
-    pub fn any_alive(&self, number: u64, now: Timestamp) -> Option<ServerUrl> {
+    pub fn any_alive(&self, number: u64, now: Timestamp) -> Option<ServerId> {
         let alive: Vec<_> = self.0.keys().filter(|server| self.is_alive(server, now)).collect();
         let at = number.checked_rem(alive.len() as u64)?;
         alive.get(usize::try_from(at).unwrap_or(0)).map(|server| (*server).clone())
@@ -104,8 +164,8 @@ impl Servers {
 
     /// Whether a server sends heartbeats.
     #[must_use]
-    pub fn is_alive(&self, server: &ServerUrl, now: Timestamp) -> bool {
+    pub fn is_alive(&self, server: &ServerId, now: Timestamp) -> bool {
         let timeout_ms = limits::HEARTBEAT_TIMEOUT.as_millis();
-        self.0.get(server).is_some_and(|(heard, _)| u128::from(now.since_ms(*heard)) < timeout_ms)
+        self.0.get(server).is_some_and(|heard| u128::from(now.since_ms(heard.at)) < timeout_ms)
     }
 }

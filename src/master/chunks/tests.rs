@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Health, Servers, count, deleted, discard, garbage, not_strays, strays, usage};
+use super::{Health, Servers, count, deleted, discard, garbage, rename, usage};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::limits;
+use crate::proto::cluster::Strays;
 use crate::store::Memory;
-use crate::types::{ChunkKey, DroppedChunk, Ino, ServerUrl};
+use crate::types::{ChunkKey, DroppedChunk, Ino, ServerId};
 
-fn server(port: u16) -> ServerUrl {
-    ServerUrl::new(format!("https://localhost:{port}")).unwrap()
+/// Of chunks that no file refers to.
+const NONE: Strays =
+    Strays { chunks: 0, strays: 0, set_aside: 0, removed_in_s: None, is_held_back: false };
+
+fn server(port: u16) -> ServerId {
+    ServerId::new(port.into())
 }
 
 fn key(ino: u64) -> ChunkKey {
@@ -22,8 +27,16 @@ fn garbage_stays_until_its_own_server_has_deleted_it() {
     let mut store = Memory::new();
     // One URL is the beginning of the other.
     let (a, b) = (server(90), server(9001));
-    discard(&mut store, &[DroppedChunk { key: key(1), replicas: vec![a.clone(), b.clone()] }]);
-    discard(&mut store, &[DroppedChunk { key: key(2), replicas: vec![a.clone()] }]);
+    discard(
+        &mut store,
+        &[DroppedChunk { key: key(1), replicas: vec![a.clone(), b.clone()] }],
+        ServerId::clone,
+    );
+    discard(
+        &mut store,
+        &[DroppedChunk { key: key(2), replicas: vec![a.clone()] }],
+        ServerId::clone,
+    );
     assert_eq!(garbage(&store, &a, 10).unwrap(), [key(1), key(2)]);
     assert_eq!(garbage(&store, &a, 1).unwrap(), [key(1)]);
     deleted(&mut store, &a, &[key(1)]);
@@ -32,24 +45,29 @@ fn garbage_stays_until_its_own_server_has_deleted_it() {
 }
 
 #[test]
-fn strays_are_deleted_after_a_time_of_grace() {
+fn accounts_follow_a_server_that_gets_an_identity() {
     let mut store = Memory::new();
-    let a = server(9001);
-    let grace = u64::try_from(limits::STRAY_GRACE.as_millis()).unwrap();
-    strays(&mut store, &a, &[key(1), key(2)], Timestamp(1000)).unwrap();
-    not_strays(&mut store, &a, &[key(2)]);
-    strays(&mut store, &a, &[key(1)], Timestamp(999 + grace)).unwrap();
-    assert_eq!(garbage(&store, &a, 10).unwrap(), []);
-    strays(&mut store, &a, &[key(1), key(2)], Timestamp(1000 + grace)).unwrap();
-    assert_eq!(garbage(&store, &a, 10).unwrap(), [key(1)]);
+    let (was, now): (ServerId, _) = ("https://localhost:9001".parse().unwrap(), server(7));
+    let dropped = DroppedChunk { key: key(1), replicas: vec![was.clone()] };
+    discard(&mut store, &[dropped], ServerId::clone);
+    count(&mut store, &BTreeMap::from([(was.clone(), 10)]), ServerId::clone).unwrap();
+    rename(&mut store, &was, &now).unwrap();
+    // What is deleted later is named by records from before.
+    let dropped = DroppedChunk { key: key(2), replicas: vec![was.clone()] };
+    discard(&mut store, &[dropped], |_| now.clone());
+    let sizes = count(&mut store, &BTreeMap::from([(was.clone(), -4)]), |_| now.clone()).unwrap();
+    assert_eq!(sizes, [(now.clone(), 6)]);
+    assert_eq!(usage(&store).unwrap(), sizes);
+    assert_eq!(garbage(&store, &now, 10).unwrap(), [key(1), key(2)]);
+    assert_eq!(garbage(&store, &was, 10).unwrap(), []);
 }
 
 #[test]
 fn usage_follows_what_grows_and_shrinks() {
     let mut store = Memory::new();
     let (a, b) = (server(9001), server(9002));
-    count(&mut store, &BTreeMap::from([(a.clone(), 10), (b.clone(), 5)])).unwrap();
-    let sizes = count(&mut store, &BTreeMap::from([(a.clone(), -3)])).unwrap();
+    count(&mut store, &BTreeMap::from([(a.clone(), 10), (b.clone(), 5)]), ServerId::clone).unwrap();
+    let sizes = count(&mut store, &BTreeMap::from([(a.clone(), -3)]), ServerId::clone).unwrap();
     assert_eq!(sizes, [(a.clone(), 7)]);
     assert_eq!(usage(&store).unwrap(), [(a, 7), (b, 5)]);
 }
@@ -63,10 +81,10 @@ fn silent_and_full_servers_get_nothing() {
     let timeout = u64::try_from(limits::HEARTBEAT_TIMEOUT.as_millis()).unwrap();
     let mut servers = Servers::default();
     assert_eq!(servers.refusal(Timestamp(0)).kind(), ErrorKind::Unreachable);
-    assert!(servers.heard(&a, full, Timestamp(0)).unwrap());
+    assert!(servers.heard(&a, full, NONE, Timestamp(0)).unwrap());
     assert_eq!(servers.refusal(Timestamp(0)).kind(), ErrorKind::NoSpace);
-    assert!(servers.heard(&b, roomy, Timestamp(0)).unwrap());
-    assert!(!servers.heard(&b, roomy, Timestamp(1)).unwrap(), "that is no news");
+    assert!(servers.heard(&b, roomy, NONE, Timestamp(0)).unwrap());
+    assert!(!servers.heard(&b, roomy, NONE, Timestamp(1)).unwrap(), "that is no news");
     assert!(!servers.has_room(&a, Timestamp(1)) && servers.has_room(&b, Timestamp(1)));
     assert_eq!(servers.room(Timestamp(1)), ((1 << 40) + 100, 1 << 30));
     assert!(!servers.has_room(&b, Timestamp(1 + timeout)));

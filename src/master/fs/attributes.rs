@@ -13,7 +13,7 @@ use crate::proto::fs::{
     SetXattr,
 };
 use crate::proto::values::Done;
-use crate::store::in_background;
+use crate::store::{Purpose, in_background};
 use crate::types::{Access, Attr, DirPage};
 
 impl FileSystem {
@@ -24,7 +24,10 @@ impl FileSystem {
     pub(super) async fn setattr(self: Arc<Self>, call: SetAttributes) -> Result<Packed<Attr>> {
         let SetAttributes { ino, change: Packed(change), who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::One(ino) };
-        let (attr, has_cuts) = self.change(origin, |ns| {
+        // Who empties a file wants its room back.
+        let is_emptied = change.size == Some(0);
+        let purpose = if is_emptied { Purpose::Deletion } else { Purpose::Change };
+        let (attr, has_cuts) = self.change_for(purpose, origin, |ns| {
             let attr = ns.setattr(&who, ino, &change)?;
             Ok((attr, ns.has_cuts()))
         })?;

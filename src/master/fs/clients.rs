@@ -16,7 +16,7 @@ use crate::proto::session::{
 use crate::proto::values::Done;
 use crate::random;
 use crate::rpc::Peer;
-use crate::store::{Store, TABLE_END, Table};
+use crate::store::{Purpose, Store, TABLE_END, Table};
 
 /// Session (64 bits, big-endian) → what its client is known by.
 const SESSIONS: Table = Table("session");
@@ -39,6 +39,8 @@ pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Ses
 
 impl FileSystem {
     pub(super) fn attach(&self, call: Attach, peer: Peer) -> Result<Packed<Session>> {
+        self.master.members().check_cluster(call.cluster.0, "mount")?;
+        let cluster = self.master.members().cluster();
         let client = String::from_utf8_lossy(&call.client);
         let client: String = client.chars().flat_map(char::escape_default).collect();
         let client = &client[..client.len().min(limits::CLIENT_NAME_SIZE_MAX)];
@@ -47,7 +49,8 @@ impl FileSystem {
         // Whoever attaches has nothing cached, so what was before is no news.
         let last_event = self.events.last();
         lock(&self.sessions).attach(id, client, peer, clock::uptime())?;
-        let kept = self.store.write(|txn| {
+        // Also on a full disk: who attaches may be the one who deletes.
+        let kept = self.store.write_for(Purpose::Deletion, |txn| {
             txn.put(SESSIONS, &id.to_be_bytes(), client.as_bytes());
             Ok(())
         });
@@ -57,7 +60,7 @@ impl FileSystem {
         }
         tracing::info!(client, "a client attached");
         let lease_ms = lock(&self.sessions).lease_ms();
-        Ok(Packed(Session { id, lease_ms, last_event }))
+        Ok(Packed(Session { id, lease_ms, last_event, cluster }))
     }
 
     pub(super) fn renew(&self, call: Renew, peer: Peer) -> Result<Done> {
@@ -72,8 +75,10 @@ impl FileSystem {
     }
 
     pub(super) fn detach(&self, call: Detach) -> Result<Done> {
-        if lock(&self.sessions).detach(call.session) {
+        let client = lock(&self.sessions).detach(call.session);
+        if let Some(client) = client {
             self.forget_session(call.session)?;
+            tracing::info!(client, "a client detached");
         }
         Ok(Done)
     }
@@ -90,7 +95,7 @@ impl FileSystem {
 
     fn forget_session(&self, session: SessionId) -> Result<()> {
         self.locks.release(session)?;
-        self.store.write(|txn| {
+        self.store.write_for(Purpose::Deletion, |txn| {
             txn.delete(SESSIONS, &session.to_be_bytes());
             Ok(())
         })

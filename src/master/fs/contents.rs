@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::place::Choice;
 use super::{FileSystem, Known, Origin, lock, placement_key};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace, PageRequest};
 use crate::proto::Packed;
@@ -44,12 +44,18 @@ impl FileSystem {
         }
         let origin = Origin { session, known: Known::One(ino) };
         let choice = self.choice_for(&mode, &opened.layout);
-        let opened = self.change(origin, |ns| {
+        let changed = self.change(origin, |ns| {
             ns.view().open(&who, ino, wanted)?;
             begin(ns, &who, ino, &mode, choice.as_ref())
         });
-        self.settle_opened(choice, opened.as_ref().ok());
-        opened.map(Packed)
+        self.settle_opened(choice, changed.as_ref().ok());
+        match changed {
+            Err(error) if !mode.is_truncating && cannot_store(&error) => {
+                tracing::debug!(%ino, "opened without a note of it: {error}");
+                Ok(Packed(opened))
+            }
+            changed => changed.map(Packed),
+        }
     }
 
     pub(super) fn create(&self, call: Create) -> Result<Packed<Opened>> {
@@ -151,9 +157,16 @@ fn begins_with_chunk_0(layout: &[ChunkLayout]) -> bool {
 fn has_to_change(mode: &OpenMode, opened: &Opened) -> bool {
     let attr = &opened.attr;
     let is_read_first = mode.access.includes(Access::READ)
+        && !mode.keeps_atime
         && (attr.atime <= attr.mtime || attr.atime <= attr.ctime);
     let needs_chunk = mode.access.includes(Access::WRITE) && !begins_with_chunk_0(&opened.layout);
     attr.kind == FileKind::Regular && (mode.is_truncating || needs_chunk || is_read_first)
+}
+
+/// Whether a disk stands in the way, full or failed: what it cannot take is no reason to keep a file
+/// shut. The time of access does not matter that much, and the first chunk is placed by the write.
+fn cannot_store(error: &FsError) -> bool {
+    matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Io)
 }
 
 /// Opens a regular file that may be opened so.
@@ -170,7 +183,7 @@ fn begin(
     if let Some(choice) = choice.filter(|_| mode.access.includes(Access::WRITE)) {
         ns.allocate(ino, 0, &choice.servers)?;
     }
-    if mode.access.includes(Access::READ) {
+    if mode.access.includes(Access::READ) && !mode.keeps_atime {
         ns.accessed(ino)?;
     }
     let attr = ns.view().getattr(ino)?;

@@ -28,6 +28,9 @@ impl FileSystem {
         self.quick(registry, Self::listxattr);
         self.quick(registry, Self::layout);
         self.quick(registry, Self::statfs);
+        self.quick(registry, Self::members);
+        self.quick(registry, Self::list_strays);
+        self.quick(registry, Self::remove_strays);
     }
 
     fn add_changes(self: &Arc<Self>, registry: &mut Registry) {
@@ -48,6 +51,7 @@ impl FileSystem {
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
+        self.may_wait(registry, Self::join);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
     }

@@ -22,6 +22,8 @@ mod names;
 mod place;
 mod reaper;
 mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -42,8 +44,8 @@ use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
-use crate::store::{ReadTxn, Store, Table, Txn};
-use crate::types::{Change, FileTime, Ino, Key, ServerUrl};
+use crate::store::{Purpose, ReadTxn, Store, Table, Txn};
+use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
 pub use reaper::reap_periodically;
 
@@ -78,7 +80,7 @@ pub struct FileSystem {
 }
 
 /// What native contents take up on servers now.
-type Sizes = Vec<(ServerUrl, u64)>;
+type Sizes = Vec<(ServerId, u64)>;
 
 /// Who makes a change, and what the answer tells it: it is not told of that again.
 #[derive(Clone, Copy)]
@@ -165,7 +167,17 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.transact(origin, |txn, now| {
+        self.change_for(Purpose::Change, origin, work)
+    }
+
+    /// [`FileSystem::change`] for a purpose: a deletion is made on a full disk, too.
+    fn change_for<T>(
+        &self,
+        purpose: Purpose,
+        origin: Origin,
+        work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.transact_for(purpose, origin, |txn, now| {
             let mut namespace = Namespace::new(txn, now);
             let value = work(&mut namespace)?;
             Ok((value, namespace.into_effects()))
@@ -176,10 +188,11 @@ impl FileSystem {
     /// caller has to hear, because it may have those under names that it did not say.
     fn change_names<T>(
         &self,
+        purpose: Purpose,
         origin: Origin,
         work: impl FnOnce(&mut Namespace<'_>) -> Result<T>,
     ) -> Result<Packed<Changed>> {
-        self.change(origin, |namespace| {
+        self.change_for(purpose, origin, |namespace| {
             work(namespace)?;
             let mut changed = Changed::default();
             for ino in namespace.changed_inodes() {
@@ -198,7 +211,18 @@ impl FileSystem {
         origin: Origin,
         work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
     ) -> Result<T> {
-        let (value, effects, sizes) = self.store.write(|txn| {
+        self.transact_for(Purpose::Change, origin, work)
+    }
+
+    /// [`FileSystem::transact`] for a purpose.
+    pub(in crate::master) fn transact_for<T>(
+        &self,
+        purpose: Purpose,
+        origin: Origin,
+        work: impl FnOnce(&mut dyn Txn, FileTime) -> Result<(T, Effects)>,
+    ) -> Result<T> {
+        let names = self.master.members().names();
+        let (value, effects, sizes) = self.store.write_for(purpose, |txn| {
             lock(&self.sessions).check_author(origin.session)?;
             // Read by the one writer there is, so that later changes have later times.
             let now = FileTime::from(clock::now_system());
@@ -209,8 +233,8 @@ impl FileSystem {
             for directory in emptied(txn, &effects)? {
                 notes::relist(txn, directory)?;
             }
-            chunks::discard(txn, &effects.dropped);
-            let sizes = chunks::count(txn, &effects.grown)?;
+            chunks::discard(txn, &effects.dropped, |name| names.id(name));
+            let sizes = chunks::count(txn, &effects.grown, |name| names.id(name))?;
             Ok((value, effects, sizes))
         })?;
         self.publish(effects, sizes, origin);

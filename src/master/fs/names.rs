@@ -6,6 +6,7 @@ use crate::proto::Packed;
 use crate::proto::fs::{
     Changed, Lookup, MakeDir, MakeLink, MakeNode, MakeSymlink, RemoveDir, Rename, Unlink,
 };
+use crate::store::Purpose;
 use crate::types::Attr;
 
 impl FileSystem {
@@ -41,19 +42,19 @@ impl FileSystem {
     pub(super) fn unlink(&self, call: Unlink) -> Result<Packed<Changed>> {
         let Unlink { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
-        self.change_names(origin, |ns| ns.unlink(&who, parent, &name))
+        self.change_names(Purpose::Deletion, origin, |ns| ns.unlink(&who, parent, &name))
     }
 
     pub(super) fn rmdir(&self, call: RemoveDir) -> Result<Packed<Changed>> {
         let RemoveDir { parent, name, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
-        self.change_names(origin, |ns| ns.rmdir(&who, parent, &name))
+        self.change_names(Purpose::Deletion, origin, |ns| ns.rmdir(&who, parent, &name))
     }
 
     pub(super) fn rename(&self, call: Rename) -> Result<Packed<Changed>> {
         let Rename { parent, name, new_parent, new_name, mode, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::All };
         let (from, to) = ((parent, &name), (new_parent, &new_name));
-        self.change_names(origin, |ns| ns.rename(&who, from, to, mode.0))
+        self.change_names(Purpose::Change, origin, |ns| ns.rename(&who, from, to, mode.0))
     }
 }

@@ -8,13 +8,13 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::Place;
-use crate::types::{ChunkLayout, Ino, ServerUrl};
+use crate::types::{ChunkLayout, Ino, ServerId, ServerUrl};
 
 /// Servers that were chosen for a chunk. The placement counts on the chunk to come; it has to be
 /// told by [`FileSystem::settle`] what became of it.
 pub(super) struct Choice {
     turn: u64,
-    pub(super) servers: Vec<ServerUrl>,
+    pub(super) servers: Vec<ServerId>,
 }
 
 impl FileSystem {
@@ -49,8 +49,10 @@ impl FileSystem {
     pub(in crate::master) fn choose_server(&self, caller: &Weak<()>) -> Option<ServerUrl> {
         let uptime = clock::uptime();
         let servers = lock(&self.servers);
-        let may_answer = |server: &ServerUrl| !servers.is_silent(server, uptime);
-        self.master.state().choose_server(caller, clock::now(), may_answer)
+        let may_answer = |server: &ServerId| !servers.is_silent(server, uptime);
+        let chosen = self.master.state().choose_server(caller, clock::now(), may_answer);
+        drop(servers);
+        self.master.members().url_of(&chosen?)
     }
 
     /// Servers for a chunk that is about to be made.
@@ -61,7 +63,7 @@ impl FileSystem {
         self.check_life()?;
         let now = clock::uptime();
         let servers = lock(&self.servers);
-        let has_room = |server: &ServerUrl| servers.has_room(server, now);
+        let has_room = |server: &ServerId| servers.has_room(server, now);
         let chosen = self.master.state().choose_for_chunk(clock::now(), has_room);
         let (turn, server) = chosen.ok_or_else(|| servers.refusal(now))?;
         Ok(Choice { turn, servers: vec![server] })

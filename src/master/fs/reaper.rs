@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
 use crate::master::namespace::{Reaped, View};
-use crate::store::Store;
+use crate::store::{Purpose, Store};
 use crate::types::Ino;
 
 /// Orphans that are read, or freed, at a time.
@@ -71,7 +71,7 @@ impl FileSystem {
         // Most have to wait: they are left out without a transaction.
         while !lock(&self.sessions).may_hold(ino, since) {
             let nobody = Origin::NOBODY;
-            let reaped = self.change(nobody, |ns| {
+            let reaped = self.change_for(Purpose::Deletion, nobody, |ns| {
                 if lock(&self.sessions).may_hold(ino, since) {
                     return Ok(Reaped::Part);
                 }

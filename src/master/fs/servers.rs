@@ -1,31 +1,35 @@
-//! What chunk servers tell: that they are alive, what room they have, what they hold and what they
-//! have deleted.
+//! What chunk servers tell: who and where they are, that they are alive, what room they have, what
+//! they hold and what they have deleted.
 
 use super::{FileSystem, lock};
 use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::chunks::{self, Health, Servers};
-use crate::master::namespace::View;
+use crate::master::members::Joined;
+use crate::master::namespace::{Namespace, View};
 use crate::proto::Packed;
-use crate::proto::cluster::{Heartbeat, Report};
+use crate::proto::cluster::{
+    Heartbeat, Join, ListMembers, ListStrays, Member, Orders, RemoveStrays, Report, ServerStrays,
+};
 use crate::proto::fs::{StatFileSystem, StatFs};
 use crate::proto::values::Done;
-use crate::types::{ChunkKey, ServerUrl};
+use crate::store::Purpose;
+use crate::types::{ChunkKey, ClusterId, FileTime, ServerId, ServerUrl};
 
 impl FileSystem {
     /// Whether it is worth the while to call a server: not if it was there and is silent now.
-    pub(in crate::master) fn may_answer(&self, server: &ServerUrl) -> bool {
+    pub(in crate::master) fn may_answer(&self, server: &ServerId) -> bool {
         !lock(&self.servers).is_silent(server, clock::uptime())
     }
 
     /// Whether a server is alive.
-    pub(in crate::master) fn is_alive(&self, server: &ServerUrl) -> bool {
+    pub(in crate::master) fn is_alive(&self, server: &ServerId) -> bool {
         lock(&self.servers).is_alive(server, clock::uptime())
     }
 
     /// One of the servers that are alive, always the same for a number while they are the same.
-    pub(in crate::master) fn any_alive(&self, number: u64) -> Option<ServerUrl> {
+    pub(in crate::master) fn any_alive(&self, number: u64) -> Option<ServerId> {
         lock(&self.servers).any_alive(number, clock::uptime())
     }
 
@@ -35,56 +39,145 @@ impl FileSystem {
         Ok(Packed(StatFs { total, free, inodes: usage.inodes }))
     }
 
-    pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Vec<ChunkKey>>> {
-        let Heartbeat { server, total, free, held, deleted: Packed(deleted) } = call;
+    pub(super) fn join(&self, call: Join) -> Result<ClusterId> {
+        let is_known = self.is_known_by_url(&call)?;
+        let is_alive = self.is_alive(&call.server);
+        let mut members = self.master.members_mut();
+        let joined = members.join(&self.store, &call, is_alive, is_known).inspect_err(|error| {
+            tracing::warn!("refused the chunk server at {}: {error}", call.url);
+        })?;
+        if let Some(was) = &joined.was {
+            self.store.write(|txn| chunks::rename(txn, was, &call.server))?;
+            lock(&self.servers).rename(was, &call.server);
+        }
+        self.master.state().join(&call.server, joined.was.as_ref(), call.held)?;
+        let Joined { is_elsewhere, .. } = joined;
+        if is_elsewhere {
+            tracing::info!(server = call.server.short(), url = %call.url, "the chunk server joined");
+        }
+        Ok(members.cluster())
+    }
+
+    /// Whether records name the server by the URL at which it is, because they are older than its
+    /// identity. One without chunks, at a URL under which there have to be some, is another.
+    fn is_known_by_url(&self, call: &Join) -> Result<bool> {
+        let name = ServerId::from(&call.url);
+        if !self.master.state().is_registered(&name)? {
+            return Ok(false);
+        }
+        let usage = self.store.read(chunks::usage)?;
+        let must_have_chunks = usage.iter().any(|(server, bytes)| *server == name && *bytes > 0);
+        Ok(call.has_chunks || !must_have_chunks)
+    }
+
+    pub(super) fn members(&self, _: ListMembers) -> Result<Vec<Member>> {
+        Ok(self.master.members().list())
+    }
+
+    pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Orders>> {
+        let Heartbeat { server, cluster, process, total, free, held, deleted, strays } = call;
+        self.master.members().check(&server, cluster, Some(process))?;
         let health = Health { total, free, held };
-        let is_news = lock(&self.servers).heard(&server, health, clock::uptime())?;
-        if is_news || !deleted.is_empty() {
-            self.store.write(|txn| {
+        let now = clock::uptime();
+        let is_news = lock(&self.servers).heard(&server, health, strays.0, now)?;
+        if is_news || !deleted.0.is_empty() {
+            self.store.write_for(Purpose::Deletion, |txn| {
                 Servers::keep(txn, &server, &health);
-                chunks::deleted(txn, &server, &deleted);
+                chunks::deleted(txn, &server, &deleted.0);
                 Ok(())
             })?;
         }
         let limit = limits::DELETIONS_PER_HEARTBEAT_MAX;
-        self.store.read(|txn| chunks::garbage(txn, &server, limit)).map(Packed)
+        let delete = self.store.read(|txn| chunks::garbage(txn, &server, limit))?;
+        if !delete.is_empty() {
+            // What the server deletes is gone for good, so nothing of this may be lost any more.
+            self.store.sync()?;
+        }
+        let may_remove_strays = lock(&self.servers).take_confirmation(&server);
+        Ok(Packed(Orders { delete, may_remove_strays }))
     }
 
-    pub(super) fn report(&self, call: Report) -> Result<Done> {
-        let Report { server, held: Packed(held) } = call;
+    pub(super) fn report(&self, call: Report) -> Result<Packed<Vec<ChunkKey>>> {
+        let Report { server, cluster, held: Packed(held) } = call;
         if held.len() > limits::REPORT_PAGE_MAX {
             let message = format!("{} chunks in one report are too many", held.len());
             return Err(FsError::new(ErrorKind::TooBig, message));
         }
-        let (known, unknown) = self.sort_out(&server, held)?;
-        if unknown.is_empty() && known.is_empty() {
-            return Ok(Done);
-        }
-        let now = clock::now();
-        self.store.write(|txn| {
-            chunks::not_strays(txn, &server, &known);
-            chunks::strays(txn, &server, &unknown, now)
-        })?;
-        Ok(Done)
+        self.master.members().check(&server, cluster, None)?;
+        let (newer, strays) = self.sort_out(&server, held)?;
+        self.take_newer(&newer)?;
+        self.look_ahead(&strays)?;
+        Ok(Packed(strays))
     }
 
-    /// Which chunks a server has to keep although they were strays once, and which are strays.
+    /// Which chunks of a server are newer than this master knows, and which are nobody's.
     fn sort_out(
         &self,
-        server: &ServerUrl,
-        held: Vec<ChunkKey>,
-    ) -> Result<(Vec<ChunkKey>, Vec<ChunkKey>)> {
+        server: &ServerId,
+        held: Vec<(ChunkKey, u64)>,
+    ) -> Result<(Vec<(ChunkKey, u64)>, Vec<ChunkKey>)> {
+        let members = self.master.members();
         self.store.read(|txn| {
             let view = View::new(txn);
-            let (mut known, mut unknown) = (Vec::new(), Vec::new());
-            for key in held {
-                if !view.is_referenced(key, server)? {
-                    unknown.push(key);
-                } else if chunks::is_stray(txn, server, &key)? {
-                    known.push(key);
+            let (mut newer, mut strays) = (Vec::new(), Vec::new());
+            for (key, version) in held {
+                let layout = view.chunk_layout(key)?;
+                let is_here = |name: &ServerId| members.named(name) == *server;
+                match layout.filter(|layout| layout.replicas.iter().any(is_here)) {
+                    None => strays.push(key),
+                    Some(layout) if layout.version < version => newer.push((key, version)),
+                    Some(_) => {}
                 }
             }
-            Ok((known, unknown))
+            Ok((newer, strays))
         })
+    }
+
+    fn take_newer(&self, newer: &[(ChunkKey, u64)]) -> Result<()> {
+        if newer.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            chunks = newer.len(),
+            "chunks were cut, which this master has forgotten: they are taken as they are"
+        );
+        self.change(super::Origin::NOBODY, |namespace| {
+            newer.iter().try_for_each(|(key, version)| namespace.see_newer_version(*key, *version))
+        })
+    }
+
+    /// Notices chunks of files that this master has never made: its data are from before.
+    fn look_ahead(&self, strays: &[ChunkKey]) -> Result<()> {
+        let Some(latest) = strays.iter().max_by_key(|key| key.ino) else { return Ok(()) };
+        if !self.look(|view| view.is_ahead(*latest))? {
+            return Ok(());
+        }
+        let now = FileTime::from(clock::now_system());
+        let is_ahead =
+            self.store.write(|txn| Namespace::new(txn, now).see_foreign_chunk(*latest))?;
+        if is_ahead {
+            tracing::warn!(
+                "chunk servers hold files that this master has never made: its data are older than \
+                 theirs; bring back newer ones if there are any. No chunk is lost meanwhile"
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn list_strays(&self, _: ListStrays) -> Result<Packed<Vec<ServerStrays>>> {
+        let all = lock(&self.servers).strays();
+        let members = self.master.members();
+        let with_url = all.into_iter().filter_map(|(server, strays)| {
+            let url: ServerUrl = members.url_of(&server)?;
+            Some(ServerStrays { server, url, strays })
+        });
+        Ok(Packed(with_url.collect()))
+    }
+
+    pub(super) fn remove_strays(&self, call: RemoveStrays) -> Result<Done> {
+        let server = self.master.members().named(&call.server);
+        lock(&self.servers).confirm(&server)?;
+        tracing::warn!(server = server.short(), "its strays may be removed, somebody says");
+        Ok(Done)
     }
 }

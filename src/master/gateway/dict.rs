@@ -98,10 +98,14 @@ impl Gateway {
 
     /// A chunk server that answers for a file: any does, so best the one that has it.
     fn server_for(&self, found: &Found) -> Option<crate::types::ServerUrl> {
-        let mut known = [found.holder(), found.note.server.as_ref()].into_iter().flatten();
-        let alive = known.clone().find(|server| self.files.is_alive(server));
+        let members = self.master.members();
+        let noted = found.note.server.as_ref().map(|url| members.at(url));
+        let holder = found.holder().map(|name| members.named(name));
+        let known: Vec<_> = [holder, noted].into_iter().flatten().collect();
+        let alive = known.iter().find(|server| self.files.is_alive(server)).cloned();
         let any = || self.files.any_alive(found.attr.ino.0);
-        alive.cloned().or_else(any).or_else(|| known.next().cloned())
+        let server = alive.or_else(any).or_else(|| known.first().cloned())?;
+        members.url_of(&server)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
-use crate::store::Txn;
+use crate::store::{Purpose, Txn};
 use crate::types::{Credentials, FileKind, FileTime, Ino};
 
 /// Files that a sweep looks at at a time.
@@ -26,7 +26,7 @@ impl Gateway {
     /// # Errors
     /// What the store says.
     pub(super) fn expire(&self, ino: Ino, now: Timestamp) -> Result<()> {
-        self.files.transact(Origin::NOBODY, |txn, time| {
+        self.files.transact_for(Purpose::Deletion, Origin::NOBODY, |txn, time| {
             let Some(mut note) = notes::load(txn, ino)? else {
                 return Ok(((), Effects::default()));
             };

@@ -25,7 +25,7 @@ use crate::proto::gateway::{ListNames, NamesPage, StagedList, TakeLists};
 use crate::proto::path_list::ListForm;
 use crate::rpc::{Caller, Program};
 use crate::store::ReadTxn;
-use crate::types::{DirPage, Ino, Key, Name, ServerUrl, TreePath};
+use crate::types::{DirPage, Ino, Key, Name, ServerId, TreePath};
 
 /// A name that is being deleted, which stays in the lists of its directory meanwhile.
 pub(super) struct Leaving {
@@ -118,7 +118,8 @@ impl Gateway {
 
     /// After a client's `put` of a directory: learns from the lists that were put at its server.
     pub(super) async fn take_lists(&self, call: &Put, dict: &Dict, caller: &Caller) {
-        let Some(server) = &dict.attributes.contents else { return };
+        let Some(url) = &dict.attributes.contents else { return };
+        let server = &self.master.members().at(url);
         let is_known = block_in_place(|| self.master.state().is_registered(server));
         let lists = match is_known.unwrap_or(false) && self.files.may_answer(server) {
             true => self.staged_lists(&call.key, server).await,
@@ -130,8 +131,8 @@ impl Gateway {
         }
     }
 
-    async fn staged_lists(&self, key: &Key, server: &ServerUrl) -> Vec<StagedList> {
-        match self.client.call(server.as_str(), TakeLists { key: key.clone() }).await {
+    async fn staged_lists(&self, key: &Key, server: &ServerId) -> Vec<StagedList> {
+        match self.ask_server(server, TakeLists { key: key.clone() }).await {
             Ok(Packed(lists)) => lists,
             Err(error) => {
                 tracing::debug!("{server} keeps the list that was put there for {key}: {error}");

@@ -11,7 +11,7 @@ use crate::master::namespace::View;
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
 use crate::store::ReadTxn;
-use crate::types::{Attr, ChunkLayout, Credentials, FileKind, Ino, Name, ServerUrl, TreePath};
+use crate::types::{Attr, ChunkLayout, Credentials, FileKind, Ino, Name, ServerId, TreePath};
 
 /// Names and values of extended attributes that a dict shows, in bytes: clients read no larger
 /// dicts than [`limits::PICKLED_ATTRIBUTES_MAX`].
@@ -37,7 +37,7 @@ pub(super) struct Found {
 
 impl Found {
     /// The server with the beginning of the contents.
-    pub(super) fn holder(&self) -> Option<&ServerUrl> {
+    pub(super) fn holder(&self) -> Option<&ServerId> {
         self.chunks.first().and_then(|chunk| chunk.replicas.first())
     }
 

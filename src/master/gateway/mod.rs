@@ -52,9 +52,9 @@ use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put, Rea
 use crate::proto::form::{self, Ownership};
 use crate::proto::gateway::{Awaited, ListNames, Resolve, Resolved};
 use crate::proto::values::Done;
-use crate::rpc::{Caller, Registry, RpcClient};
+use crate::rpc::{Caller, Method, Registry, RpcClient};
 use crate::store::in_background;
-use crate::types::{FileKind, Key, TreePath};
+use crate::types::{FileKind, Key, ServerId, TreePath};
 
 use lists::Lists;
 use look::Found;
@@ -119,6 +119,7 @@ impl Gateway {
             let own = Arc::clone(&own);
             async move { in_background(move || own.read_file(&call)).await.map(|()| Done) }
         });
+        registry.weigh::<ReadFile>();
         let own = Arc::clone(self);
         registry.add(move |call: Awaited, _| {
             let awaited = block_in_place(|| own.awaited(call));
@@ -196,6 +197,7 @@ impl Gateway {
         let now = clock::now();
         let ChangeSize { key, server, size, .. } = call;
         let found = self.find(key, now)?;
+        let server = &self.master.members().at(server);
         let mut state = self.master.state();
         match found {
             Some(found) => {
@@ -205,6 +207,12 @@ impl Gateway {
             }
             None => state.change_size(key, server, *size, &caller.token(), now),
         }
+    }
+
+    /// Asks a chunk server, where it is now.
+    async fn ask_server<M: Method>(&self, server: &ServerId, call: M) -> Result<M::Answer> {
+        let address = self.master.members().address(server)?;
+        self.client.call(address.as_str(), call).await.map_err(FsError::from)
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {

@@ -160,8 +160,8 @@ impl Gateway {
             return Ok(Tried::Over);
         };
         let Some(dict) = shared_dict(&entry.value) else { return Ok(Tried::Over) };
-        let server = dict.attributes.contents.as_ref();
-        if has_chunks(dict.kind) && !server.is_some_and(|server| self.files.is_alive(server)) {
+        let server = dict.attributes.contents.as_ref().map(|url| self.master.members().at(url));
+        if has_chunks(dict.kind) && !server.is_some_and(|server| self.files.is_alive(&server)) {
             return Ok(Tried::Waits);
         }
         let place = |txn: &dyn crate::store::ReadTxn| Place::of(View::new(txn), &path);

@@ -21,6 +21,7 @@ use crate::proto::classic::Put;
 use crate::proto::form::{self, Ownership};
 use crate::proto::values::Done;
 use crate::rpc::Caller;
+use crate::store::Purpose;
 use crate::types::{Credentials, FileKind, Ino, TreePath};
 
 impl Gateway {
@@ -139,7 +140,7 @@ impl Gateway {
     }
 
     fn delete_from_tree(&self, path: &TreePath) -> Result<()> {
-        self.files.transact(Origin::NOBODY, |txn, time| {
+        self.files.transact_for(Purpose::Deletion, Origin::NOBODY, |txn, time| {
             let Some((parents, name)) = path.split() else {
                 let mut note = notes::load(txn, Ino::ROOT)?.unwrap_or_default();
                 (note.is_put, note.expiry) = (false, None);

@@ -15,7 +15,7 @@ use crate::master::fs::Origin;
 use crate::master::namespace::{Effects, Namespace, View};
 use crate::proto::Packed;
 use crate::proto::gateway::{Discard, Peek, Staged, Take};
-use crate::types::{Attr, ChunkKey, DroppedChunk, FileKind, Key, ServerUrl};
+use crate::types::{Attr, ChunkKey, DroppedChunk, FileKind, Key, ServerId};
 
 /// The version of chunks that are new, as the namespace counts.
 const FIRST_VERSION: u64 = 1;
@@ -26,9 +26,9 @@ pub(super) enum Contents {
     /// is empty.
     Same,
     /// A server has written them into chunks from the first one on.
-    Chunks { first: ChunkKey, server: ServerUrl, staged: Staged },
+    Chunks { first: ChunkKey, server: ServerId, staged: Staged },
     /// Here they are.
-    Bytes { bytes: Bytes, server: ServerUrl, staged: Staged },
+    Bytes { bytes: Bytes, server: ServerId, staged: Staged },
 }
 
 /// What there is to know before a server is asked.
@@ -68,17 +68,18 @@ impl Gateway {
         {
             return Ok(Contents::Same);
         }
-        let Some(server) = dict.attributes.contents.clone() else { return Ok(Contents::Same) };
+        let Some(url) = &dict.attributes.contents else { return Ok(Contents::Same) };
+        let server = self.master.members().at(url);
         let before = block_in_place(|| self.before(key, place, dict.kind, &server))?;
         let expects = before.expects_contents(size);
         if !expects && before.is_native() {
             return Ok(Contents::Same);
         }
         let asked = if !before.is_registered {
-            let message = format!("no chunk server {server} is registered");
+            let message = format!("no chunk server {url} is registered");
             Err(FsError::new(ErrorKind::UnknownServer, message))
         } else if !self.files.may_answer(&server) {
-            let message = format!("{server} has been silent for a while");
+            let message = format!("{url} has been silent for a while");
             Err(FsError::new(ErrorKind::Unreachable, message))
         } else if dict.kind == FileKind::Regular {
             self.take(key, &before, server, size).await
@@ -104,7 +105,7 @@ impl Gateway {
         key: &Key,
         place: &Place,
         kind: FileKind,
-        server: &ServerUrl,
+        server: &ServerId,
     ) -> Result<Before> {
         let (attr, note) = self.files.store().read(|txn| {
             let Some(ino) = place.ino() else { return Ok((None, Note::default())) };
@@ -126,13 +127,13 @@ impl Gateway {
         &self,
         key: &Key,
         before: &Before,
-        server: ServerUrl,
+        server: ServerId,
         size: u64,
     ) -> Result<Contents> {
         let ino = before.attr.as_ref().map(|attr| attr.ino);
         let first = block_in_place(|| self.reserve(ino))?;
         let call = Take { key: key.clone(), chunk: first, version: FIRST_VERSION, size };
-        let taken = self.client.call(server.as_str(), call).await.map_err(FsError::from);
+        let taken = self.ask_server(&server, call).await;
         let is_old = |staged: &Staged| before.attr.is_some() && staged.token == before.note.taken;
         match taken {
             Ok(Packed(staged)) if is_old(&staged) => {
@@ -164,14 +165,14 @@ impl Gateway {
         })
     }
 
-    async fn peek(&self, key: &Key, server: ServerUrl, size: u64) -> Result<Contents> {
+    async fn peek(&self, key: &Key, server: ServerId, size: u64) -> Result<Contents> {
         let call = Peek { key: key.clone(), size };
-        let Packed((staged, bytes)) = self.client.call(server.as_str(), call).await?;
+        let Packed((staged, bytes)) = self.ask_server(&server, call).await?;
         Ok(Contents::Bytes { bytes, server, staged })
     }
 
     /// Chunks that were reserved and perhaps written are nobody's.
-    pub(super) fn drop_chunks(&self, first: ChunkKey, server: &ServerUrl, size: u64) -> Result<()> {
+    pub(super) fn drop_chunks(&self, first: ChunkKey, server: &ServerId, size: u64) -> Result<()> {
         let dropped: Vec<DroppedChunk> = (0..size.div_ceil(CHUNK_SIZE))
             .map(|index| DroppedChunk {
                 key: ChunkKey { index, ..first },
@@ -179,7 +180,7 @@ impl Gateway {
             })
             .collect();
         self.files.transact(Origin::NOBODY, |txn, _| {
-            chunks::discard(txn, &dropped);
+            chunks::discard(txn, &dropped, ServerId::clone);
             Ok(((), Effects::default()))
         })
     }
@@ -192,7 +193,8 @@ impl Gateway {
             }
             // What a fifo has for contents means nothing in the tree.
             Contents::Same if matches!(dict.kind, FileKind::Fifo | FileKind::Socket) => {
-                let Some(server) = &dict.attributes.contents else { return };
+                let Some(url) = &dict.attributes.contents else { return };
+                let server = &self.master.members().at(url);
                 let is_known = block_in_place(|| self.master.state().is_registered(server));
                 if is_known.unwrap_or(false) && self.files.may_answer(server) {
                     self.discard(key, server, 0).await;
@@ -202,9 +204,9 @@ impl Gateway {
         }
     }
 
-    async fn discard(&self, key: &Key, server: &ServerUrl, token: u64) {
+    async fn discard(&self, key: &Key, server: &ServerId, token: u64) {
         let call = Discard { key: key.clone(), token };
-        if let Err(error) = self.client.call(server.as_str(), call).await {
+        if let Err(error) = self.ask_server(server, call).await {
             tracing::debug!("{server} keeps what was put there for {key}: {error}");
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, FileKind, Ino, Name, ServerUrl};
+use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, FileKind, Ino, Name, ServerId};
 
 use super::attr::too_large;
 use super::records::{Body, Chunk, Contents};
@@ -90,7 +90,7 @@ impl Namespace<'_> {
         who: &Credentials,
         first: ChunkKey,
         size: u64,
-        replicas: &[ServerUrl],
+        replicas: &[ServerId],
     ) -> Result<Vec<ChunkLayout>> {
         let ChunkKey { ino, incarnation, .. } = first;
         let mut inode = self.inode(ino)?;

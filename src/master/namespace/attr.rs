@@ -5,9 +5,7 @@ use crate::limits;
 use crate::types::{Access, Attr, Change, Credentials, FileTime, Ino, SetAttr, SetTime};
 
 use super::Namespace;
-use super::permission::{
-    SET_GID, may_set_group_id, mode_after_chown, mode_after_write, permit_owner,
-};
+use super::permission::{SET_GID, may_set_group_id, mode_after_chown, permit_owner};
 use super::records::{Body, Inode};
 use super::set_acl::AclKind;
 
@@ -76,7 +74,7 @@ impl Namespace<'_> {
         ino: Ino,
         inode: &mut Inode,
     ) -> Result<()> {
-        inode.mode = mode_after_write(who, inode);
+        inode.mode = who.mode_after_write(inode.mode, inode.gid);
         self.remove_capabilities(ino, inode)?;
         inode.mtime = self.now;
         inode.ctime = self.now;

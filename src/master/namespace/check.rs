@@ -182,7 +182,9 @@ impl Check<'_> {
         let (ino, index) = (Ino(number_in(key, 0)?), number_in(key, 8)?);
         let chunk: Chunk = decode(CHUNKS, value)?;
         self.with(ino, "a chunk", |tally| tally.chunk_bytes += chunk.bytes);
-        self.expect(chunk.has_orderly_cuts(), || format!("inode {ino}: chunk {index} is impossible"));
+        self.expect(chunk.has_orderly_cuts(), || {
+            format!("inode {ino}: chunk {index} is impossible")
+        });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{ChunkKey, ChunkLayout, Cut, DroppedChunk, Ino, ServerUrl};
+use crate::types::{ChunkKey, ChunkLayout, Cut, DroppedChunk, Ino, ServerId};
 
 use super::Namespace;
 use super::records::{CHUNKS, Chunk, Contents, numbered_key};
@@ -82,7 +82,7 @@ impl Namespace<'_> {
 }
 
 impl Chunk {
-    pub(super) fn new(incarnation: u64, replicas: &[ServerUrl]) -> Self {
+    pub(super) fn new(incarnation: u64, replicas: &[ServerId]) -> Self {
         Self {
             incarnation,
             version: FIRST_VERSION,

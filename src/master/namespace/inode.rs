@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::{ErrorKind, FsError, Result};
-use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerUrl};
+use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerId};
 
 use super::records::{
     Body, Contents, Directory, INODES, Inode, encode, ino_key, load, save_superblock,
@@ -98,7 +98,7 @@ impl Namespace<'_> {
         &mut self,
         before: u64,
         after: u64,
-        replicas: &[ServerUrl],
+        replicas: &[ServerId],
     ) -> Result<()> {
         if before != after {
             for server in replicas {

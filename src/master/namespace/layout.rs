@@ -9,7 +9,7 @@
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerUrl};
+use crate::types::{Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
 
 use super::attr::too_large;
 use super::records::{CHUNKS, Chunk, Contents, decode, encode, load, number_in, numbered_key};
@@ -57,15 +57,14 @@ impl View<'_> {
         Ok(LayoutPage { size: contents.size, data_version: contents.data_version, chunks, is_last })
     }
 
-    /// Whether a file refers to a chunk on that server: if not, the server may delete it.
+    /// A chunk by its key; `None` if no file refers to it.
     ///
     /// # Errors
     /// Only those of the store.
-    pub fn is_referenced(&self, key: ChunkKey, server: &ServerUrl) -> Result<bool> {
+    pub fn chunk_layout(&self, key: ChunkKey) -> Result<Option<ChunkLayout>> {
         let chunk = self.chunk(key.ino, key.index)?;
-        Ok(chunk.is_some_and(|chunk| {
-            chunk.incarnation == key.incarnation && chunk.replicas.contains(server)
-        }))
+        let chunk = chunk.filter(|chunk| chunk.incarnation == key.incarnation);
+        Ok(chunk.map(|chunk| chunk.layout(key.ino, key.index)))
     }
 
     pub(super) fn chunk(&self, ino: Ino, index: u64) -> Result<Option<Chunk>> {
@@ -119,12 +118,7 @@ impl Namespace<'_> {
     /// # Errors
     /// `Stale`; `IsDirectory` or `InvalidArgument` for what is no regular file; `FileTooLarge`;
     /// `NoSpace` if there is no chunk and no server for one.
-    pub fn allocate(
-        &mut self,
-        ino: Ino,
-        index: u64,
-        replicas: &[ServerUrl],
-    ) -> Result<ChunkLayout> {
+    pub fn allocate(&mut self, ino: Ino, index: u64, replicas: &[ServerId]) -> Result<ChunkLayout> {
         let inode = self.inode(ino)?;
         let contents = inode.contents()?;
         if index > limits::FILE_SIZE_MAX / limits::CHUNK_SIZE {

@@ -44,7 +44,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::{ReadTxn, Txn};
-use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerUrl};
+use crate::types::{Attr, Change, Credentials, DroppedChunk, FileTime, Ino, Name, ServerId};
 
 pub use create::CreateOpen;
 pub use layout::{ChunkUse, LayoutPage};
@@ -82,7 +82,7 @@ pub struct Effects {
     /// Inodes that are gone for good, and with them all that belongs to their numbers.
     pub freed: Vec<Ino>,
     /// By how many bytes the chunks on each server grew.
-    pub grown: BTreeMap<ServerUrl, i64>,
+    pub grown: BTreeMap<ServerId, i64>,
     /// Whether chunks have cuts to be made now. Servers make them for good, so nobody may be told
     /// of them before this change is on the disk.
     pub has_cuts: bool,

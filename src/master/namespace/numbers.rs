@@ -43,6 +43,14 @@ impl View<'_> {
         let superblock = self.superblock()?;
         Ok(superblock.reserved_ino.0.saturating_sub(superblock.next_ino.0) < count / 2)
     }
+
+    /// Whether the inode of a chunk has never been given out.
+    ///
+    /// # Errors
+    /// Only those of the store.
+    pub fn is_ahead(&self, key: ChunkKey) -> Result<bool> {
+        Ok(key.ino >= self.superblock()?.next_ino)
+    }
 }
 
 impl Namespace<'_> {

@@ -154,19 +154,6 @@ pub(super) fn may_set_group_id(who: &Credentials, gid: u32) -> bool {
     who.is_superuser() || who.is_in_group(gid)
 }
 
-/// The mode after somebody wrote to a regular file: set-id bits do not outlive a write by somebody
-/// who could not have set them (Linux, `setattr_should_drop_suidgid` in `fs/attr.c`).
-pub(super) fn mode_after_write(who: &Credentials, inode: &Inode) -> u32 {
-    if who.is_superuser() {
-        return inode.mode;
-    }
-    let mut mode = inode.mode & !SET_UID;
-    if mode & GROUP_EXECUTE != 0 || !may_set_group_id(who, inode.gid) {
-        mode &= !SET_GID;
-    }
-    mode
-}
-
 /// The mode after a `chown` by anybody: the set-id bits were given for another owner
 /// (`chown_common` in `fs/open.c`). Directories keep theirs, where they mean something else.
 pub(super) fn mode_after_chown(who: &Credentials, inode: &Inode) -> u32 {

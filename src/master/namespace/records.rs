@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, FsError, Result};
 use crate::store::{ReadTxn, Table, Txn};
-use crate::types::{Cookie, Cut, FileKind, FileTime, Ino, Name, ServerUrl};
+use crate::types::{Cookie, Cut, FileKind, FileTime, Ino, Name, ServerId};
 
 /// The one record of the whole file system.
 pub(super) const META: Table = Table("filesystem");
@@ -187,7 +187,7 @@ pub(super) struct Chunk {
     /// Their versions and their lengths both grow: a cut makes earlier, longer ones needless.
     pub(super) cuts: Vec<Cut>,
     pub(super) bytes: u64,
-    pub(super) replicas: Vec<ServerUrl>,
+    pub(super) replicas: Vec<ServerId>,
 }
 
 /// An inode without a name.
@@ -265,9 +265,9 @@ pub(super) fn load<T: DeserializeOwned>(
 pub(super) fn load_superblock(txn: &dyn ReadTxn) -> Result<Option<Superblock>> {
     let Some(value) = txn.get(META, SUPERBLOCK)? else { return Ok(None) };
     match value.split_first() {
-        Some((&SUPERBLOCK_VERSION, record)) => {
-            postcard::from_bytes(record).map(Some).map_err(|_| corrupt("the superblock is malformed"))
-        }
+        Some((&SUPERBLOCK_VERSION, record)) => postcard::from_bytes(record)
+            .map(Some)
+            .map_err(|_| corrupt("the superblock is malformed")),
         _ => decode::<SuperblockV1>(META, &value).map(|earlier| Some(earlier.into())),
     }
 }

@@ -8,12 +8,12 @@ use proptest::prelude::{any, prop, prop_assert, proptest};
 use super::Placement;
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::types::{Key, ServerUrl};
+use crate::types::{Key, ServerId};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
-fn url(n: usize) -> ServerUrl {
-    ServerUrl::new(format!("https://localhost:{}", 9001 + n)).unwrap()
+fn url(n: usize) -> ServerId {
+    format!("https://localhost:{}", 9001 + n).parse().unwrap()
 }
 
 fn key(n: usize) -> Key {
@@ -24,8 +24,8 @@ fn key(n: usize) -> Key {
 #[derive(Default)]
 struct Cluster {
     placement: Placement,
-    sizes: BTreeMap<ServerUrl, u64>,
-    files: BTreeMap<ServerUrl, usize>,
+    sizes: BTreeMap<ServerId, u64>,
+    files: BTreeMap<ServerId, usize>,
 }
 
 impl Cluster {
@@ -37,18 +37,18 @@ impl Cluster {
         cluster
     }
 
-    fn join(&mut self, server: &ServerUrl, size: u64) {
+    fn join(&mut self, server: &ServerId, size: u64) {
         self.placement.set_size(server, size);
         self.sizes.insert(server.clone(), size);
         self.files.insert(server.clone(), 0);
     }
 
-    fn choose(&mut self, caller: &Arc<()>) -> ServerUrl {
+    fn choose(&mut self, caller: &Arc<()>) -> ServerId {
         self.placement.choose(&Arc::downgrade(caller), NOW, |_| true).unwrap()
     }
 
     /// What the master does with a `changeSize` of a key that had nothing before.
-    fn place(&mut self, n: usize, server: &ServerUrl, size: u64, is_new: bool, caller: &Arc<()>) {
+    fn place(&mut self, n: usize, server: &ServerId, size: u64, is_new: bool, caller: &Arc<()>) {
         let total = self.sizes.get_mut(server).unwrap();
         *total += size;
         self.placement.set_size(server, *total);
@@ -100,7 +100,7 @@ fn asking_again_never_leads_away_from_the_smallest() {
     let caller = Arc::new(());
     // A mean much larger than the differences between the servers.
     cluster.placement.learn(1000);
-    let chosen: Vec<ServerUrl> = (0..6).map(|_| cluster.choose(&caller)).collect();
+    let chosen: Vec<ServerId> = (0..6).map(|_| cluster.choose(&caller)).collect();
     assert!(!chosen.contains(&url(2)));
     // Among equals, the one chosen longest ago.
     assert!(chosen.windows(2).all(|pair| pair[0] != pair[1]));
@@ -150,8 +150,8 @@ fn a_file_that_comes_by_another_connection_ends_the_oldest_choice() {
 #[derive(Clone, Debug)]
 enum Step {
     Idle,
-    Chosen(usize, ServerUrl),
-    Created(usize, ServerUrl),
+    Chosen(usize, ServerId),
+    Created(usize, ServerId),
 }
 
 proptest! {
@@ -210,7 +210,7 @@ proptest! {
 #[test]
 fn of_the_servers_that_may_answer_the_smallest_is_chosen() {
     let mut cluster = Cluster::of(&[1, 5, 3]);
-    let mut choose = |is_fit: &dyn Fn(&ServerUrl) -> bool| {
+    let mut choose = |is_fit: &dyn Fn(&ServerId) -> bool| {
         cluster.placement.choose(&Weak::new(), NOW, is_fit).unwrap()
     };
     assert_eq!(choose(&|server| *server != url(0)), url(2));

@@ -11,6 +11,7 @@ use crate::master::state::ROLE;
 use crate::proto::cluster::{ListServers, ServerUrls};
 use crate::proto::log::{LogStatus, ShowLog, ShowStatus};
 use crate::rpc::Registry;
+use crate::types::ServerId;
 
 impl Master {
     pub(super) fn add_log(self: &Arc<Self>, registry: &mut Registry) {
@@ -27,7 +28,11 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |ListServers {}, _| {
             let sizes = block_in_place(|| master.state().sizes());
-            async { Ok(ServerUrls(sizes?.into_iter().map(|(server, _)| server).collect())) }
+            let members = master.members();
+            let url = |server: &ServerId| members.url_of(server);
+            let urls = sizes.map(|sizes| sizes.iter().filter_map(|(id, _)| url(id)).collect());
+            drop(members);
+            async { urls.map(ServerUrls) }
         });
     }
 

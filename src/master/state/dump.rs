@@ -10,7 +10,7 @@ use crate::master::accounts::{self, Charge};
 use crate::proto::form;
 use crate::store::logged::{LoggedSnapshot, clear};
 use crate::store::{ReadTxn, TABLE_END, Txn, table};
-use crate::types::{Key, StoredValue};
+use crate::types::{Key, ServerId, StoredValue};
 
 impl State {
     /// One moment of everything, for [`write_dump`].
@@ -53,7 +53,7 @@ impl State {
 fn charge_of(value: &StoredValue) -> Charge {
     let placed = form::read_attributes(value).ok().and_then(|attributes| {
         let size = attributes.size;
-        attributes.contents.map(|server| Charge::settled(server, size))
+        attributes.contents.map(|server| Charge::settled(ServerId::from(&server), size))
     });
     placed.unwrap_or_default()
 }

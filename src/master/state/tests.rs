@@ -12,14 +12,15 @@ use crate::dump::{self, Dump};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
+use crate::rpc::Peer;
 use crate::store::DataDir;
-use crate::types::{Key, ServerUrl, StoredValue, Ttl, ValueKind};
+use crate::types::{Key, ServerId, StoredValue, Ttl, ValueKind};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const DAY_S: i64 = 86_400;
 
-fn url(n: u16) -> ServerUrl {
-    ServerUrl::new(format!("https://localhost:{}", 9001 + n)).unwrap()
+fn url(n: u16) -> ServerId {
+    format!("https://localhost:{}", 9001 + n).parse().unwrap()
 }
 
 fn key(name: &str) -> Key {
@@ -40,14 +41,43 @@ fn open(path: &Path) -> (State, DataDir) {
     (State::open(&dir, 5).unwrap(), dir)
 }
 
-fn size_of(state: &State, server: &ServerUrl) -> u64 {
+fn size_of(state: &State, server: &ServerId) -> u64 {
     state.sizes().unwrap().iter().find(|(url, _)| url == server).unwrap().1
 }
 
 /// What a client does to write a file.
-fn write_file(state: &mut State, name: &str, server: &ServerUrl, size: u64, ttl_s: i64) {
+fn write_file(state: &mut State, name: &str, server: &ServerId, size: u64, ttl_s: i64) {
     state.change_size(&key(name), server, size, &Weak::new(), NOW).unwrap();
     state.put(&key(name), dict(size), Ttl::from_s(ttl_s), NOW).unwrap();
+}
+
+#[test]
+fn an_empty_key_that_an_earlier_program_took_goes_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut state, lock) = open(dir.path());
+    state.register(&url(0), 0).unwrap();
+    state.put(&key("before"), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    let empty = Key::empty();
+    let stored = super::Stored { value: text("x"), expires: Timestamp(NOW.0 + 1000) };
+    state
+        .logged
+        .write_unchecked(|txn| {
+            super::accounts::change(txn, &empty, &url(0), (0, 700), NOW)?;
+            super::Entries::put(txn, &empty, &stored).map(drop)
+        })
+        .unwrap();
+    drop((state, lock));
+
+    let (mut state, lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (1, 0));
+    for n in 0..20 {
+        state.put(&key(&format!("k{n}")), text("v"), Ttl::from_s(DAY_S), NOW).unwrap();
+    }
+    // After its time, and that of its growth.
+    while state.sweep(Timestamp(NOW.0 + 400_000)).unwrap() {}
+    drop((state, lock));
+    let (state, _lock) = open(dir.path());
+    assert_eq!((state.counts().unwrap().entries, size_of(&state, &url(0))), (21, 0));
 }
 
 #[test]
@@ -130,8 +160,8 @@ fn sizes_and_entries_survive_a_restart() {
 }
 
 /// A dict as a client stores it, of a file with its contents on a server.
-fn placed(size: u64, server: &ServerUrl) -> StoredValue {
-    let attributes = Attributes { size, contents: Some(server.clone()), ..Attributes::default() };
+fn placed(size: u64, server: &ServerId) -> StoredValue {
+    let attributes = Attributes { size, contents: server.as_url(), ..Attributes::default() };
     StoredValue { bytes: attributes.write(Style::Compact), ..dict(size) }
 }
 
@@ -242,4 +272,39 @@ proptest! {
             prop_assert_eq!(size_of(&state, &url(n)), held);
         }
     }
+}
+
+#[test]
+fn servers_that_somebody_makes_up_make_room_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| {
+        let dir = DataDir::open(path, super::ROLE).unwrap();
+        (State::open(&dir, 1_000_000).unwrap(), dir)
+    };
+    let (mut state, lock) = open(dir.path());
+    let (greedy, other) = (Peer::V4([10, 0, 0, 1]), Peer::V4([10, 0, 0, 2]));
+    let [honest, used, touched] = [20_001, 20_002, 20_003].map(url);
+    state.register_from(&honest, other).unwrap();
+    state.register_from(&used, greedy).unwrap();
+    write_file(&mut state, "/f", &used, 10, DAY_S);
+    state.register_from(&touched, greedy).unwrap();
+    state.change_size(&key("/empty"), &touched, 0, &Weak::new(), NOW).unwrap();
+    let invented = u16::try_from(limits::SERVERS_UNUSED_MAX).unwrap() + 100;
+    for n in 0..invented {
+        state.register_from(&url(n), greedy).unwrap();
+        state.register_from(&url(n), greedy).unwrap();
+    }
+    let known = |state: &State| state.sizes().unwrap().len();
+    assert_eq!(known(&state), limits::SERVERS_UNUSED_MAX + 1);
+    let is_known = |server: &ServerId| state.is_registered(server).unwrap();
+    assert!(is_known(&honest) && is_known(&used) && is_known(&url(invented - 1)));
+    assert!(!is_known(&touched) && !is_known(&url(0)));
+    // What was announced for a server that went is of no account.
+    state.put(&key("/empty"), text(""), Ttl::ZERO, NOW).unwrap();
+    drop((state, lock));
+    let (mut state, _lock) = open(dir.path());
+    state.register_from(&url(0), other).unwrap();
+    assert_eq!(known(&state), limits::SERVERS_UNUSED_MAX + 1);
+    let chosen = state.choose_server(&Weak::new(), NOW, |_| true).unwrap();
+    assert_eq!(size_of(&state, &chosen), 0);
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Found, Listed, Optional};
 use crate::limits;
+use crate::proto::cluster::Member;
 use crate::proto::field::Field;
 use crate::proto::values::{from_i64, to_bytes, to_i64, to_key, to_text, to_u64};
 use crate::rpc::Value;
@@ -72,6 +73,24 @@ impl<T: Field> Field for Optional<T> {
             Value::String(text) if text.is_empty() => Ok(Self(None)),
             value => Field::from_value(value).map(|field| Self(Some(field))),
         }
+    }
+}
+
+impl Field for Member {
+    const TYPE: &'static str = "array";
+
+    fn into_value(self) -> Value {
+        let Self { named, server, url } = self;
+        Value::Array(vec![named.into_value(), server.into_value(), url.into_value()])
+    }
+
+    fn from_value(value: Value) -> Result<Self, WrongType> {
+        let [named, server, url] = array(value, "an array of two identities and a URL")?;
+        Ok(Self {
+            named: Field::from_value(named)?,
+            server: Field::from_value(server)?,
+            url: Field::from_value(url)?,
+        })
     }
 }
 

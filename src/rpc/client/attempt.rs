@@ -18,6 +18,7 @@ use crate::rpc::client::CallError;
 use crate::rpc::client::connector::Connector;
 use crate::rpc::fault::Fault;
 use crate::rpc::program::OWN_USER_AGENT;
+use crate::rpc::registry::SERVER_MEANT;
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::text::shortened;
 use crate::rpc::wire::{ACCEPT_POST, Decoder, Form, Message, MessageBody};
@@ -48,7 +49,7 @@ pub(super) enum Failure {
 
 impl Failure {
     pub(super) fn into_error(self, url: &str, method: &'static str) -> CallError {
-        let server = url.to_owned();
+        let server = shown(url);
         match self {
             Self::NotSent { reason } | Self::Refused { reason } => {
                 CallError::Unreachable { server, reason }
@@ -60,12 +61,17 @@ impl Failure {
     }
 }
 
+/// An address as it is told to people: they know servers by their URLs.
+pub(super) fn shown(address: &str) -> String {
+    address.split('#').next().unwrap_or_default().to_owned()
+}
+
 /// Sends calls over connections that it keeps.
 pub(super) struct Sender {
     http: Client<Connector, MessageBody>,
     trust: Trust,
-    /// The servers that read binary calls, by their URLs, with where to post to.
-    binary_readers: Mutex<HashMap<String, Uri>>,
+    /// The servers that read binary calls, by their addresses, with where to post to.
+    binary_readers: Mutex<HashMap<String, Endpoint>>,
 }
 
 impl Sender {
@@ -89,22 +95,26 @@ impl Sender {
             Some(endpoint) => (endpoint, Form::Binary),
             None => (endpoint(url)?, Form::Xml),
         };
+        let Endpoint { uri, server } = endpoint.clone();
         let body = message
             .body(form)
             .map_err(|error| Failure::Unsendable { reason: error.to_string() })?;
         let form = body.form();
-        let request = Request::post(endpoint.clone())
+        let mut request = Request::post(uri)
             .header(CONTENT_TYPE, form.media_type())
             .header(ACCEPT, Form::Binary.media_type())
             .header(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT))
             .body(body)
             .map_err(|error| Failure::Refused { reason: error.to_string() })?;
+        if let Some(server) = server {
+            request.headers_mut().insert(SERVER_MEANT, server);
+        }
         let response = self.http.request(request).await.map_err(|error| self.classify(&error))?;
         self.note_reader(url, endpoint, form, &response)?;
         read(response).await
     }
 
-    fn binary_readers(&self) -> MutexGuard<'_, HashMap<String, Uri>> {
+    fn binary_readers(&self) -> MutexGuard<'_, HashMap<String, Endpoint>> {
         self.binary_readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,7 +125,7 @@ impl Sender {
     fn note_reader(
         &self,
         url: &str,
-        endpoint: Uri,
+        endpoint: Endpoint,
         form: Form,
         response: &Response<Incoming>,
     ) -> Result<(), Failure> {
@@ -149,18 +159,32 @@ impl Sender {
     }
 }
 
-/// Where to post to: Python's servers, and ours, are at `/RPC2` and `/`.
-fn endpoint(url: &str) -> Result<Uri, Failure> {
+/// Where to post to, and whom that is to reach.
+#[derive(Clone)]
+struct Endpoint {
+    uri: Uri,
+    server: Option<HeaderValue>,
+}
+
+/// Where to post to: Python's servers, and ours, are at `/RPC2` and `/`. Behind a `#` stands which
+/// server is meant.
+fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let refused = |reason: &dyn std::fmt::Display| Failure::Refused {
         reason: format!("its URL cannot be used ({reason}); it looks like https://host:8443"),
     };
+    let (url, server) = match address.split_once('#') {
+        Some((url, server)) => (url, Some(HeaderValue::from_str(server))),
+        None => (address, None),
+    };
+    let server = server.transpose().map_err(|error| refused(&error))?;
     let authority = url.strip_prefix("https://").ok_or_else(|| refused(&"it is not https"))?;
     let uri = match authority.split_once('/') {
         None => format!("{url}/RPC2"),
         Some((_, "")) => format!("{url}RPC2"),
         Some(_) => url.to_owned(),
     };
-    uri.parse().map_err(|error| refused(&error))
+    let uri = uri.parse().map_err(|error| refused(&error))?;
+    Ok(Endpoint { uri, server })
 }
 
 async fn read(response: Response<Incoming>) -> Result<Result<Value, Fault>, Failure> {
@@ -207,6 +231,9 @@ async fn refused(status: StatusCode, body: &mut Incoming) -> Failure {
     };
     let text = String::from_utf8_lossy(&text);
     let reason = format!("HTTP {status}: {}", shortened(text.trim()));
+    if status == StatusCode::MISDIRECTED_REQUEST {
+        return Failure::Refused { reason: "another server is there now".to_owned() };
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return Failure::NotSent { reason };
     }

@@ -28,6 +28,8 @@ impl Connector {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
+        // A peer that has gone without a word must not be waited for for ever.
+        http.set_keepalive(Some(limits::KEEPALIVE_IDLE));
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(trust.config())
             .https_only()

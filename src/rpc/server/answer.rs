@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::rpc::fault::Fault;
 use crate::rpc::program::Program;
-use crate::rpc::registry::Caller;
+use crate::rpc::registry::{Caller, SERVER_MEANT};
 use crate::rpc::server::Shared;
 use crate::rpc::server::answer_room::ConnectionRoom;
 use crate::rpc::server::memory::{NoRoom, Room, UNCOUNTED_MAX};
@@ -195,6 +195,12 @@ fn check(request: &Request<Incoming>, shared: &Shared) -> Result<(), Refusal> {
     if request.method() != Method::POST {
         let text = "This is an XML-RPC server; send calls by POST.".to_owned();
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    if let Some(meant) = request.headers().get(SERVER_MEANT)
+        && !shared.registry.is_meant(meant.as_bytes())
+    {
+        let text = "This is another server than the one that the call is for.".to_owned();
+        return Err(Refusal(StatusCode::MISDIRECTED_REQUEST, text));
     }
     let encodings = request.headers().get_all(CONTENT_ENCODING);
     if encodings.iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {

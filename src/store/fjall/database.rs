@@ -13,7 +13,7 @@ use ::fjall::{
 use bytes::Bytes;
 
 use crate::error::{ErrorKind, FsError};
-use crate::store::txn::{ReadTxn, Table, Txn};
+use crate::store::txn::{ReadTxn, Table, Txn, check_key};
 
 type Result<T, E = FsError> = std::result::Result<T, E>;
 
@@ -78,9 +78,11 @@ impl Database {
         &self,
         work: impl FnOnce(&mut dyn Txn) -> Result<T>,
     ) -> Result<(u64, T, Result<(), Error>)> {
-        let mut writing = Writing { txn: self.fjall.write_tx(), tables: &self.tables };
+        let (txn, refused) = (self.fjall.write_tx(), Ok(()));
+        let mut writing = Writing { txn, tables: &self.tables, refused };
         let value = work(&mut writing)?;
-        let mut txn = writing.txn;
+        let Writing { mut txn, refused, .. } = writing;
+        refused?;
         // The transaction holds fjall's lock on writers, so commits happen in this order.
         let number = self.last_commit.fetch_add(1, Ordering::Relaxed) + 1;
         txn.insert(&self.commits, LAST_COMMIT, number.to_be_bytes());
@@ -139,6 +141,8 @@ struct Reading<'a> {
 struct Writing<'a> {
     txn: SingleWriterWriteTx<'a>,
     tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
+    /// Whether a key was put that fjall would panic at.
+    refused: Result<()>,
 }
 
 fn keyspace(
@@ -210,11 +214,18 @@ impl ReadTxn for Writing<'_> {
 
 impl Txn for Writing<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        if let Err(error) = check_key(table, key) {
+            self.refused = Err(error);
+            return;
+        }
         self.txn.insert(keyspace(self.tables, table), key, value);
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) {
-        self.txn.remove(keyspace(self.tables, table), key);
+        // What cannot be there is gone.
+        if check_key(table, key).is_ok() {
+            self.txn.remove(keyspace(self.tables, table), key);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::pickle::Attributes;
 use crate::proto::form::Form;
+use crate::rpc::patience::inherited;
 use crate::types::{FileKind, Ino};
 
 /// Attempts to find attributes and contents that belong together, while somebody stores both.
@@ -251,7 +252,7 @@ impl<C: Calls> Shared<C> {
         let mut stores = tokio::task::JoinSet::new();
         for file in self.open.all() {
             let shared = self.clone();
-            stores.spawn(async move { shared.store(&file).await });
+            stores.spawn(inherited(async move { shared.store(&file).await }));
         }
         let lost = |error: tokio::task::JoinError| FsError::new(ErrorKind::Io, error.to_string());
         let mut result = Ok(());

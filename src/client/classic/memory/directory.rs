@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::form;
 use crate::proto::form::Form;
+use crate::rpc::patience::inherited;
 use crate::types::{Cookie, DirEntry, FileKind, Ino, Name};
 
 /// The inode number in listings for what the kernel does not hold; `stat` gives the true one.
@@ -125,7 +126,7 @@ impl<C: Calls> Shared<C> {
                 && let Some((at, name)) = waiting.next()
             {
                 let (shared, path) = (self.clone(), dir.child(name)?);
-                calls.spawn(async move { (at, shared.kind_at(&path).await) });
+                calls.spawn(inherited(async move { (at, shared.kind_at(&path).await) }));
             }
             let Some(done) = calls.join_next().await else { break };
             let (at, kind) =

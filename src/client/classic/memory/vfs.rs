@@ -130,7 +130,7 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.fsync(handle).await
     }
 
-    async fn release(&self, handle: Handle, _: Option<u64>) -> Result<()> {
+    async fn release(&self, handle: Handle) -> Result<()> {
         self.shared.release(handle).await
     }
 

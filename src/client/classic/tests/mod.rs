@@ -69,7 +69,7 @@ impl Mount {
 
     async fn close(&self, handle: Handle) -> Result<()> {
         let flushed = self.memory.flush(handle, 0).await;
-        self.memory.release(handle, None).await.and(flushed)
+        self.memory.release(handle).await.and(flushed)
     }
 
     /// What a shell does for `echo -n contents > path`.

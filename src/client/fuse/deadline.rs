@@ -1,0 +1,184 @@
+//! When the requests of one mount have to end.
+//!
+//! A system call may be several requests, one after the other, and must not take longer than one of
+//! them. Two cases are of the kernel's own making: a program waits for pages that are read ahead, and
+//! when that fails the kernel asks for them once more; and who changes a directory waits in the kernel
+//! until the one before is answered. So whoever comes right behind a request on the same inode that
+//! was not answered in time has waited as long as that one, and gets what is left, which is next to
+//! nothing. It may still be answered, if the servers are back.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fuser::INodeNo;
+
+use super::who;
+use crate::limits;
+
+/// How long after a request that was not answered in time another one is taken for one that waited
+/// behind it.
+const BEHIND: Duration = Duration::from_millis(250);
+
+/// The least time that a request gets.
+const GRACE_MIN: Duration = Duration::from_millis(1);
+
+/// The part of the time that is kept back for those that wait behind.
+const RESERVE_PART: u32 = 10;
+
+/// The most of it.
+const RESERVE_MAX: Duration = Duration::from_secs(1);
+
+/// The part of the time that the calls to servers end earlier, so that their own errors are told.
+const CALLS_PART: u32 = 50;
+
+/// The deadlines of a mount.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    timeout: Option<Duration>,
+    /// Whether there is anything in `late`: hardly ever.
+    has_late: AtomicBool,
+    late: Mutex<HashMap<INodeNo, Late>>,
+}
+
+/// Requests on one inode that were not answered in time.
+#[derive(Debug)]
+struct Late {
+    first: Instant,
+    last: Instant,
+    /// How many there were.
+    count: u32,
+    /// Who made them, as far as there is room: the same thread has not waited for itself.
+    threads: Vec<u32>,
+}
+
+/// When a request and its calls have to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) request: Instant,
+    pub(super) calls: Instant,
+}
+
+impl Deadlines {
+    /// Each system call takes at most `timeout`; as long as it likes if `None`.
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, has_late: AtomicBool::new(false), late: Mutex::default() }
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashMap<INodeNo, Late>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The deadline of a request on an inode. One that `is_repeated` the kernel makes again by itself
+    /// for the same thread.
+    pub(super) fn of(&self, ino: INodeNo, thread: u32, is_repeated: bool) -> Option<Deadline> {
+        let timeout = self.timeout?;
+        let now = Instant::now();
+        let whole = timeout - reserve(timeout);
+        let left = match self.has_late.load(Ordering::Acquire) {
+            true => {
+                self.left_behind(ino, thread, is_repeated, timeout / CALLS_PART).unwrap_or(whole)
+            }
+            false => whole,
+        };
+        let calls = left - (timeout / CALLS_PART).min(left / 2);
+        Some(Deadline { request: now + left, calls: now + calls })
+    }
+
+    /// What is left for a request that has waited behind others.
+    fn left_behind(
+        &self,
+        ino: INodeNo,
+        thread: u32,
+        is_repeated: bool,
+        grace: Duration,
+    ) -> Option<Duration> {
+        let mut all = self.late();
+        all.retain(|_, late| late.last.elapsed() < BEHIND);
+        self.has_late.store(!all.is_empty(), Ordering::Release);
+        let late = all.get(&ino)?;
+        let was_late = late.threads.contains(&thread);
+        // A process that began later cannot have waited, as those of a shell script.
+        let is_younger = || who::age(thread).is_some_and(|age| age < late.first.elapsed());
+        if (was_late && !is_repeated) || (!was_late && is_younger()) {
+            return None;
+        }
+        // Less and less, so that all of them together get little.
+        Some(grace.checked_div(1 << late.count.min(16)).unwrap_or_default().max(GRACE_MIN))
+    }
+
+    /// A request was not answered in time.
+    pub(super) fn missed(&self, ino: INodeNo, thread: u32) {
+        let now = Instant::now();
+        let mut all = self.late();
+        if all.len() >= limits::LATE_INODES_MAX && !all.contains_key(&ino) {
+            return;
+        }
+        let new = || Late { first: now, last: now, count: 0, threads: Vec::new() };
+        let late = all.entry(ino).or_insert_with(new);
+        late.last = now;
+        late.count = late.count.saturating_add(1);
+        if late.threads.len() < limits::LATE_THREADS_MAX && !late.threads.contains(&thread) {
+            late.threads.push(thread);
+        }
+        self.has_late.store(true, Ordering::Release);
+    }
+
+    /// A request was answered: those behind it have all their time again.
+    pub(super) fn met(&self, ino: INodeNo) {
+        if self.has_late.load(Ordering::Acquire) {
+            self.late().remove(&ino);
+        }
+    }
+}
+
+/// What is kept back of a timeout.
+fn reserve(timeout: Duration) -> Duration {
+    (timeout / RESERVE_PART).min(RESERVE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fuser::INodeNo;
+
+    use super::{Deadline, Deadlines};
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+    const HERE: INodeNo = INodeNo(7);
+
+    fn left(deadline: Option<Deadline>) -> Duration {
+        deadline.unwrap().request.saturating_duration_since(Instant::now())
+    }
+
+    #[test]
+    fn who_waits_behind_a_request_that_was_late_has_no_time_of_its_own() {
+        let this = std::process::id();
+        let deadlines = Deadlines::new(Some(TIMEOUT));
+        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10);
+        deadlines.missed(HERE, 1);
+        let together: Duration = (0..100)
+            .map(|_| {
+                let left = left(deadlines.of(HERE, this, false));
+                deadlines.missed(HERE, 1);
+                left
+            })
+            .sum();
+        assert!(together < TIMEOUT / 10, "{together:?}");
+        assert!(left(deadlines.of(INodeNo(8), this, false)) > TIMEOUT * 8 / 10, "another inode");
+        deadlines.met(HERE);
+        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10, "it was answered");
+    }
+
+    #[test]
+    fn who_was_late_itself_begins_anew_unless_the_kernel_asks_again() {
+        let this = std::process::id();
+        let deadlines = Deadlines::new(Some(TIMEOUT));
+        deadlines.missed(HERE, this);
+        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10);
+        assert!(left(deadlines.of(HERE, this, true)) < TIMEOUT / 10);
+        assert!(Deadlines::new(None).of(HERE, this, false).is_none());
+    }
+}
