@@ -183,6 +183,7 @@ fn a_call_for_another_server_is_not_carried_out() {
     let url = &cluster.chunks[0].url;
     let list = || List { after: Optional(None), limit: 1 };
     let rpc = Rpc::new();
+    wait_for_servers(&cluster);
     let members = rpc.call(&cluster.master.url, ListMembers {}).expect("members");
     assert!(rpc.call(&format!("{url}#{}", members[0].server), list()).is_ok());
     let other = format!("{url}#{:032x}", 1);
