@@ -17,6 +17,7 @@
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
 //! * [`dump`]: the files of `write_file` and `read_file`.
 //! * [`addresses`]: where chunk servers are, for whoever calls them; [`random`]: numbers for identities.
+//! * [`descriptors`]: how many files and connections a process may have open.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
