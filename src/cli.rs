@@ -2,6 +2,7 @@
 
 pub mod log;
 pub mod outlet;
+pub mod values;
 
 use std::future::Future;
 use std::io::Write as _;

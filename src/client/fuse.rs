@@ -1,7 +1,7 @@
 //! FUSE: converts the kernel's requests and our replies, and knows nothing else.
 //!
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
-//! `deadline` says how long requests may take; `notify` tells the kernel what others changed; `who` finds out about the calling process.
+//! `deadline` says how long requests may take, and `report` what went wrong; `notify` tells the kernel what others changed; `who` finds out about the calling process.
 //!
 //! A request that needs nobody else is answered at once, every other by a task of its own: so one
 //! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
@@ -10,14 +10,17 @@
 mod answer;
 mod convert;
 mod deadline;
+mod direct;
 mod filesystem;
 mod notify;
+mod report;
 mod who;
 
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -28,16 +31,18 @@ use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::vfs::{KernelPolicy, Vfs};
+use crate::client::vfs::{KernelPolicy, Vfs, shown};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::rpc::Patience;
 use crate::rpc::shards::{Shard, Turn};
-use crate::types::Credentials;
+use crate::types::{Credentials, Ino};
 
 use answer::Answer;
-use convert::{bytes, errno, mount_options, report};
+use convert::{bytes, errno, mount_options};
 use deadline::{Deadline, Deadlines};
+use direct::mount_directly;
 use notify::KernelNotify;
+use report::Reports;
 
 /// Parts of the log that are of no interest: fuser warns of every request that it has no method
 /// for, and the kernel knows what to do without.
@@ -72,13 +77,20 @@ pub fn mount_session<V: Vfs>(
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
     let config = mount_options(options, policy);
-    let adapter = Adapter {
-        vfs: vfs.clone(),
-        policy,
-        deadlines: Arc::new(Deadlines::new(options.timeout)),
-        runtime,
+    let shared = Shared {
+        mountpoint: mountpoint.to_owned(),
+        deadlines: Deadlines::new(options.timeout),
+        reports: Reports::default(),
     };
-    let session = fuser::Session::new(adapter, mountpoint, &config)?;
+    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime };
+    let session = match mount_directly(mountpoint, options, policy)? {
+        Some((device, mounted)) => {
+            let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
+            mounted.keep();
+            session
+        }
+        None => fuser::Session::new(adapter, mountpoint, &config)?,
+    };
     vfs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
     Ok(move || session.run())
 }
@@ -88,8 +100,48 @@ pub fn mount_session<V: Vfs>(
 struct Adapter<V> {
     vfs: V,
     policy: KernelPolicy,
-    deadlines: Arc<Deadlines>,
+    shared: Arc<Shared>,
     runtime: Runtime,
+}
+
+/// What the requests of a mount have in common.
+#[derive(Debug)]
+struct Shared {
+    mountpoint: PathBuf,
+    deadlines: Deadlines,
+    reports: Reports,
+}
+
+impl Shared {
+    /// What a request is about, for people.
+    fn path(&self, vfs: &impl Vfs, subject: &Subject) -> String {
+        let mut path = match vfs.path(Ino(subject.ino.0)) {
+            Some(path) => [self.mountpoint.as_os_str().as_bytes(), &path].concat(),
+            None => format!("inode {}", subject.ino).into_bytes(),
+        };
+        if !subject.name.is_empty() {
+            // The name of an attribute is no part of the path.
+            let separator = if subject.operation.contains("xattr") { " " } else { "/" };
+            path.extend([separator.as_bytes(), &subject.name].concat());
+        }
+        shown(&path)
+    }
+
+    fn finish<T, R: Answer<T>>(
+        &self,
+        vfs: &impl Vfs,
+        subject: &Subject,
+        reply: R,
+        (outcome, ttl): (Result<T>, Duration),
+    ) {
+        match outcome {
+            Ok(done) => reply.answer(done, ttl),
+            Err(error) => {
+                self.reports.tell(subject.operation, || self.path(vfs, subject), &error);
+                reply.refuse(errno(&error), ttl);
+            }
+        }
+    }
 }
 
 /// Time between two looks whether somebody who waits was killed. The kernel does not let it go
@@ -132,7 +184,7 @@ impl<V: Vfs> Adapter<V> {
     ) {
         let ttl = self.policy.cache_ttl;
         let is_repeated = subject.operation == "read";
-        let deadline = self.deadlines.of(subject.ino, subject.thread, is_repeated);
+        let deadline = self.shared.deadlines.of(subject.ino, subject.thread, is_repeated);
         // Work without a deadline ends with the wish of whoever waits for it.
         let given_up = deadline.is_none().then(CancellationToken::new);
         let mut work = Box::pin(patience(deadline, given_up.clone()).scope(work));
@@ -140,11 +192,11 @@ impl<V: Vfs> Adapter<V> {
         let shard = turn.as_ref().map(Turn::shard);
         let _entered = shard.map(Shard::enter);
         if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return finish(&subject, reply, outcome, ttl);
+            return self.shared.finish(&self.vfs, &subject, reply, (outcome, ttl));
         }
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
-        let deadlines = Arc::clone(&self.deadlines);
+        let (shared, vfs) = (Arc::clone(&self.shared), self.vfs.clone());
         runtime.spawn(async move {
             let _turn = turn;
             let request = deadline.map(|deadline| deadline.request);
@@ -154,13 +206,13 @@ impl<V: Vfs> Adapter<V> {
                 error = impatience(subject.thread, request) => (Err(error), Some(work)),
             };
             match &outcome {
-                Ok(_) => deadlines.met(subject.ino),
+                Ok(_) => shared.deadlines.met(subject.ino),
                 Err(error) if error.kind().is_late() => {
-                    deadlines.missed(subject.ino, subject.thread)
+                    shared.deadlines.missed(subject.ino, subject.thread)
                 }
                 Err(_) => {}
             }
-            finish(&subject, reply, outcome, ttl);
+            shared.finish(&vfs, &subject, reply, (outcome, ttl));
             given_up.inspect(CancellationToken::cancel);
             if let Some(work) = unfinished
                 && let Err(error) = work.await
@@ -180,6 +232,7 @@ impl<V: Vfs> Adapter<V> {
     ) {
         let ttl = self.policy.cache_ttl;
         let given_up = CancellationToken::new();
+        let (shared, vfs) = (Arc::clone(&self.shared), self.vfs.clone());
         let work = patience(None, Some(given_up.clone())).scope(work);
         self.runtime.spawn(async move {
             let mut work = pin!(work);
@@ -191,7 +244,7 @@ impl<V: Vfs> Adapter<V> {
                     work.await
                 }
             };
-            finish(&subject, reply, outcome, ttl);
+            shared.finish(&vfs, &subject, reply, (outcome, ttl));
         });
     }
 }
@@ -205,16 +258,6 @@ fn patience(deadline: Option<Deadline>, given_up: Option<CancellationToken>) -> 
     match given_up {
         Some(given_up) => patience.unless(given_up),
         None => patience,
-    }
-}
-
-fn finish<T, R: Answer<T>>(subject: &Subject, reply: R, outcome: Result<T>, ttl: Duration) {
-    match outcome {
-        Ok(done) => reply.answer(done, ttl),
-        Err(error) => {
-            report(subject.operation, subject.ino, &subject.name, &error);
-            reply.refuse(errno(&error), ttl);
-        }
     }
 }
 

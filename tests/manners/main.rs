@@ -7,6 +7,8 @@ mod common;
 
 mod deadlines;
 mod df;
+mod log;
+mod messages;
 mod output;
 mod program;
 mod sessions;
