@@ -5,6 +5,7 @@ mod introspection;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -25,6 +26,8 @@ pub use introspection::{ListMethods, MethodHelp, MethodSignature, Multicall, Res
 pub struct Caller {
     /// All calls of one connection share it.
     connection: Arc<()>,
+    /// Where they come from.
+    peer: Option<IpAddr>,
     program: Program,
     /// Calls of the connection so far, this one among them.
     calls: Arc<AtomicU64>,
@@ -32,6 +35,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Calls of a connection from this address.
+    #[must_use]
+    pub fn from_peer(peer: IpAddr) -> Self {
+        Self { peer: Some(peer), ..Self::default() }
+    }
+
+    /// Where the call comes from; `None` inside of a process.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
     /// The same connection, with one more call, of this program.
     #[must_use]
     pub fn next_call(self, program: Program) -> Self {

@@ -11,5 +11,6 @@ mod log;
 mod messages;
 mod output;
 mod program;
+mod servers;
 mod sessions;
 mod signals;

@@ -50,7 +50,6 @@ impl FileSystem {
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
-        self.may_wait(registry, Self::join);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
     }

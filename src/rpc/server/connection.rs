@@ -57,6 +57,8 @@ async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), S
     sockopt::set_socket_keepalive(&stream, true).map_err(|error| error.to_string())?;
     sockopt::set_tcp_keepidle(&stream, limits::KEEPALIVE_IDLE)
         .map_err(|error| error.to_string())?;
+    let peer = stream.peer_addr().map_err(|error| error.to_string())?;
+    let caller = Caller::from_peer(peer.ip());
     let guarded = Socket::new(stream, patience.stall_timeout);
     let handshake =
         tokio::time::timeout(patience.handshake_timeout, shared.acceptor.accept(guarded));
@@ -68,7 +70,7 @@ async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), S
             .map_err(|error| format!("no TLS handshake: {error}"))?,
     };
     let is_body_refused = Arc::new(AtomicBool::new(false));
-    let (mut tls, served) = requests(tls, shared, &is_body_refused).await;
+    let (mut tls, served) = requests(tls, (shared, caller), &is_body_refused).await;
     let farewell = async {
         tls.shutdown().await?;
         if is_body_refused.load(Ordering::Relaxed) {
@@ -107,10 +109,9 @@ async fn overdue(has_begun: &AtomicBool, head_timeout: Duration) {
 /// Answers requests until one side has enough.
 async fn requests(
     tls: TlsStream<Socket>,
-    shared: &Arc<Shared>,
+    (shared, caller): (&Arc<Shared>, Caller),
     is_body_refused: &Arc<AtomicBool>,
 ) -> (TlsStream<Socket>, Result<(), String>) {
-    let caller = Caller::default();
     let idle = Arc::new(shared.idle.enter());
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
