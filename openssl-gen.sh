@@ -91,7 +91,7 @@ if [[ $force == no && ( -e $key || -e $certificate ) ]]; then
     fail "there are keys in $dir already; --force replaces them"
 fi
 
-mkdir -p -- "$dir" || fail "cannot make the directory $dir"
+(umask 022 && mkdir -p -- "$dir") || fail "cannot make the directory $dir"
 new=$(mktemp -d "$dir/.new.XXXXXX") || fail "cannot write to $dir"
 trap 'rm -rf -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -103,6 +103,9 @@ run() { # what it does, command
 run key openssl genrsa -out "$new/privkey.pem" "$BITS"
 run certificate openssl req -new -x509 -sha256 -days "$DAYS" -config "$new/settings" \
     -key "$new/privkey.pem" -out "$new/cacert.pem"
+
+# Everybody may read it: that is what it is for.
+chmod 644 -- "$new/cacert.pem" || fail "cannot write to $dir"
 
 # From here to the end nothing may come between: one without the other is no pair.
 trap '' HUP INT TERM

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use htfs::cli::{self, IdentityArgs, LogArgs};
 use htfs::listen::Listen;
+use htfs::types::ServerUrl;
 use htfs::{chunk, limits};
 
 /// A small call allocates dozens of times.
@@ -21,11 +22,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version)]
 struct Args {
     /// The port to listen on; 0 takes any free one
+    #[arg(value_parser = cli::values::port)]
     port: u16,
 
-    /// The URL of the master
-    #[arg(long, value_name = "URL", default_value = "https://localhost:8443")]
-    master: String,
+    /// The master: its host, perhaps with a port, or its URL
+    #[arg(long, value_name = "HOST[:PORT]", default_value = "localhost:8443",
+          value_parser = cli::values::master_url)]
+    master: ServerUrl,
 
     /// The host name or address to listen on
     #[arg(long, value_name = "HOST", default_value = "localhost")]
@@ -66,7 +69,12 @@ fn main() -> ExitCode {
             advertise: args.advertise,
             ca: args.ca,
             backup_every: args.backup_every,
-            ..chunk::Config::new(args.master, data_dir, args.identity.cert, args.identity.key)
+            ..chunk::Config::new(
+                args.master.as_str().to_owned(),
+                data_dir,
+                args.identity.cert,
+                args.identity.key,
+            )
         })
         .await?;
         cli::announce(running.url().as_str());

@@ -11,6 +11,7 @@ use htfs::client::{self, Config, Running};
 use htfs::embedded::Embedded;
 use htfs::error::Result;
 use htfs::proto::classic::Dialect;
+use htfs::types::ServerUrl;
 use tokio_util::sync::CancellationToken;
 
 /// A small call allocates dozens of times.
@@ -27,14 +28,15 @@ struct Args {
     /// Where to mount: an empty directory
     mountpoint: PathBuf,
 
-    /// The URL of the master
+    /// The master: its host, perhaps with a port, or its URL
     #[arg(
         long,
-        value_name = "URL",
-        default_value = "https://localhost:8443",
+        value_name = "HOST[:PORT]",
+        default_value = "localhost:8443",
+        value_parser = cli::values::master_url,
         conflicts_with = "embedded"
     )]
-    master: String,
+    master: ServerUrl,
 
     /// The certificates to trust, in PEM form: the cacert.pem of the servers
     #[arg(
@@ -167,7 +169,7 @@ fn main() -> ExitCode {
 async fn run(args: &Args, shutdown: CancellationToken) -> Result<()> {
     let Some(dir) = &args.embedded else {
         let (mountpoint, master, ca) = (&args.mountpoint, &args.master, &args.ca);
-        let config = Config::new(mountpoint.clone(), master.clone(), ca.clone());
+        let config = Config::new(mountpoint.clone(), master.as_str().to_owned(), ca.clone());
         let config = args.apply_to(config);
         return mount(config, shutdown).await;
     };

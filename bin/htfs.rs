@@ -36,8 +36,9 @@ enum Command {
         /// The master to ask, and the chunk servers that it knows
         #[arg(
             long,
-            value_name = "URL",
-            default_value = "https://localhost:8443",
+            value_name = "HOST[:PORT]",
+            default_value = "localhost:8443",
+            value_parser = cli::values::master_url,
             conflicts_with = "server"
         )]
         master: ServerUrl,

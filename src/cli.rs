@@ -1,6 +1,7 @@
 //! What the programs have in common: options, logging, signals, exit codes.
 
 pub mod log;
+pub mod values;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -190,6 +190,18 @@ impl ServerUrl {
         host_is_good && port.is_some_and(|p| p != 0) && matches!(path, "" | "RPC2")
     }
 
+    /// The host in it, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let rest = self.0.strip_prefix("https://").unwrap_or(&self.0);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        host.trim_matches(['[', ']'])
+    }
+
     /// The URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::chunk::contents::Contents;
 use crate::chunk::identity::Identity;
 use crate::chunk::native::NativeStore;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::proto::chunk::Optional;
+use crate::proto::chunk::{Optional, Read};
 use crate::proto::classic::Register;
 use crate::proto::cluster::Join;
 use crate::rpc::{CallError, Fault, Method, RpcClient};
@@ -101,11 +101,31 @@ impl Membership {
                 Ok(Standing::Member(cluster))
             }
             Err(CallError::Fault(fault)) if is_unknown_method(&fault) => {
+                self.check_is_no_chunk_server().await?;
                 let register = Register { server: self.url.clone() };
                 self.client.call(&self.master, register).await?;
                 Ok(Standing::Registered)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// # Errors
+    /// `InvalidArgument` if what is taken for the master is a chunk server: it would keep the
+    /// registration as it keeps everything, and say nothing.
+    async fn check_is_no_chunk_server(&self) -> Result<()> {
+        let is_chunk_server = match self.client.methods(&self.master).await {
+            Ok(methods) => methods.contains(Read::NAME),
+            // The original programs have no methods to ask for their names.
+            Err(CallError::Fault(_)) => false,
+            Err(error) => return Err(error.into()),
+        };
+        match is_chunk_server {
+            true => {
+                let message = "it is a chunk server; give the address of its master";
+                Err(FsError::new(ErrorKind::InvalidArgument, message))
+            }
+            false => Ok(()),
         }
     }
 

@@ -140,6 +140,9 @@ pub async fn start(config: Config) -> Result<Running> {
     let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
     let master =
         ServerUrl::new(config.master.clone()).map_err(|error| error.context("the master's URL"))?;
+    // Whoever has the port already keeps it, and this one leaves nothing behind.
+    let listeners = config.listen.bind().await?;
+    let url = name(&config, Listen::port_of(&listeners)?)?;
     let open = || {
         let dir = DataDir::open(&config.data_dir, contents::ROLE)?;
         let contents = Contents::open(&dir, config.backup_every, clock::now())?;
@@ -149,8 +152,6 @@ pub async fn start(config: Config) -> Result<Running> {
         Ok::<_, FsError>((Arc::new(dir), Arc::new(contents), Arc::new(chunks), Arc::new(who)))
     };
     let (dir, contents, chunks, who) = tokio::task::block_in_place(open)?;
-    let listeners = config.listen.bind().await?;
-    let url = name(&config, Listen::port_of(&listeners)?)?;
     let counts = contents.counts()?;
     let data = config.data_dir.display();
     let server = who.id().short();

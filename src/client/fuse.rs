@@ -1,9 +1,9 @@
 //! FUSE: converts the kernel's requests and our replies, and knows nothing else.
 //!
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
-//! `deadline` says how long requests may take; `notify` tells the kernel what others changed; `who`
-//! finds out about the calling process; `sizes` is what the kernel believes of files, and `retries`
-//! which calls it has begun anew.
+//! `deadline` says how long requests may take, and `report` what went wrong; `notify` tells the kernel
+//! what others changed; `who` finds out about the calling process; `sizes` is what the kernel believes of
+//! files, and `retries` which calls it has begun anew.
 //!
 //! A request that needs nobody else is answered at once, every other by a task of its own: so one
 //! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
@@ -12,8 +12,10 @@
 mod answer;
 mod convert;
 mod deadline;
+mod direct;
 mod filesystem;
 mod notify;
+mod report;
 mod retries;
 mod sizes;
 mod who;
@@ -21,7 +23,8 @@ mod who;
 use std::ffi::OsStr;
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -32,16 +35,18 @@ use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::vfs::{Attempt, KernelPolicy, Vfs};
+use crate::client::vfs::{Attempt, KernelPolicy, Vfs, shown};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::rpc::Patience;
 use crate::rpc::shards::{Shard, Turn};
-use crate::types::Credentials;
+use crate::types::{Credentials, Ino};
 
 use answer::{Answer, Telling};
-use convert::{bytes, errno, mount_options, report};
+use convert::{bytes, errno, mount_options};
 use deadline::{Deadline, Deadlines};
+use direct::mount_directly;
 use notify::KernelNotify;
+use report::Reports;
 use retries::{Refusable, Retries};
 use sizes::KernelSizes;
 
@@ -78,20 +83,24 @@ pub fn mount_session<V: Vfs>(
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
     let config = mount_options(options, policy);
-    let kernel = Arc::new(Kernel {
+    let sizes = Arc::new(KernelSizes::new());
+    let shared = Shared {
+        mountpoint: mountpoint.to_owned(),
         ttl: policy.cache_ttl,
-        sizes: Arc::new(KernelSizes::new()),
+        deadlines: Deadlines::new(options.timeout),
+        reports: Reports::default(),
+        sizes: Arc::clone(&sizes),
         retries: Retries::default(),
-    });
-    let sizes = Arc::clone(&kernel.sizes);
-    let adapter = Adapter {
-        vfs: vfs.clone(),
-        policy,
-        deadlines: Arc::new(Deadlines::new(options.timeout)),
-        runtime,
-        kernel,
     };
-    let session = fuser::Session::new(adapter, mountpoint, &config)?;
+    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime };
+    let session = match mount_directly(mountpoint, options, policy)? {
+        Some((device, mounted)) => {
+            let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
+            mounted.keep();
+            session
+        }
+        None => fuser::Session::new(adapter, mountpoint, &config)?,
+    };
     vfs.notify_with(Arc::new(KernelNotify::start(session.notifier(), sizes)?));
     Ok(move || session.run())
 }
@@ -100,17 +109,58 @@ pub fn mount_session<V: Vfs>(
 struct Adapter<V> {
     vfs: V,
     policy: KernelPolicy,
-    deadlines: Arc<Deadlines>,
+    shared: Arc<Shared>,
     runtime: Runtime,
-    kernel: Arc<Kernel>,
 }
 
-/// The kernel, as far as answers to it depend on what was answered before.
-struct Kernel {
-    /// How long it may use names and attributes.
+/// What the requests of a mount have in common.
+struct Shared {
+    mountpoint: PathBuf,
+    /// How long the kernel may use names and attributes.
     ttl: Duration,
+    deadlines: Deadlines,
+    reports: Reports,
+    /// What the kernel believes of files, and which calls it has begun anew.
     sizes: Arc<KernelSizes>,
     retries: Retries,
+}
+
+impl Shared {
+    /// What a request is about, for people.
+    fn path(&self, vfs: &impl Vfs, subject: &Subject) -> String {
+        let mut path = match vfs.path(Ino(subject.ino.0)) {
+            Some(path) => [self.mountpoint.as_os_str().as_bytes(), &path].concat(),
+            None => format!("inode {}", subject.ino).into_bytes(),
+        };
+        if !subject.name.is_empty() {
+            // The name of an attribute is no part of the path.
+            let separator = if subject.operation.contains("xattr") { " " } else { "/" };
+            path.extend([separator.as_bytes(), &subject.name].concat());
+        }
+        shown(&path)
+    }
+
+    fn finish<T, R: Answer<T>>(
+        &self,
+        vfs: &impl Vfs,
+        subject: &Subject,
+        reply: R,
+        outcome: Result<T>,
+    ) {
+        let is_stale = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale);
+        // Before the answer, as that lets the next request come.
+        self.retries.note(subject.thread, &subject.refusable, is_stale);
+        match outcome {
+            Ok(done) => {
+                let (sizes, received) = (&self.sizes, subject.received);
+                reply.answer(done, Telling { ttl: self.ttl, sizes, received });
+            }
+            Err(error) => {
+                self.reports.tell(subject.operation, || self.path(vfs, subject), &error);
+                reply.refuse(errno(&error), self.ttl);
+            }
+        }
+    }
 }
 
 /// Time between two looks whether somebody who waits was killed. The kernel does not let it go
@@ -155,8 +205,8 @@ impl<V: Vfs> Adapter<V> {
     /// Whether the kernel begins anew if this is answered `ESTALE`.
     fn attempt(&self, subject: &Subject) -> Attempt {
         match subject.refusable {
-            Refusable::Lookup => self.kernel.retries.of_lookup(subject.thread),
-            _ => self.kernel.retries.of_open(subject.thread, &subject.refusable),
+            Refusable::Lookup => self.shared.retries.of_lookup(subject.thread),
+            _ => self.shared.retries.of_open(subject.thread, &subject.refusable),
         }
     }
 
@@ -176,9 +226,8 @@ impl<V: Vfs> Adapter<V> {
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
-        let kernel = Arc::clone(&self.kernel);
         let is_repeated = subject.operation == "read";
-        let deadline = self.deadlines.of(subject.ino, subject.thread, is_repeated);
+        let deadline = self.shared.deadlines.of(subject.ino, subject.thread, is_repeated);
         // Work without a deadline ends with the wish of whoever waits for it.
         let given_up = deadline.is_none().then(CancellationToken::new);
         let mut work = Box::pin(patience(deadline, given_up.clone()).scope(work));
@@ -186,11 +235,11 @@ impl<V: Vfs> Adapter<V> {
         let shard = turn.as_ref().map(Turn::shard);
         let _entered = shard.map(Shard::enter);
         if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return kernel.finish(&subject, reply, outcome);
+            return self.shared.finish(&self.vfs, &subject, reply, outcome);
         }
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
-        let deadlines = Arc::clone(&self.deadlines);
+        let (shared, vfs) = (Arc::clone(&self.shared), self.vfs.clone());
         runtime.spawn(async move {
             let _turn = turn;
             let request = deadline.map(|deadline| deadline.request);
@@ -200,13 +249,13 @@ impl<V: Vfs> Adapter<V> {
                 error = impatience(subject.thread, request) => (Err(error), Some(work)),
             };
             match &outcome {
-                Ok(_) => deadlines.met(subject.ino),
+                Ok(_) => shared.deadlines.met(subject.ino),
                 Err(error) if error.kind().is_late() => {
-                    deadlines.missed(subject.ino, subject.thread)
+                    shared.deadlines.missed(subject.ino, subject.thread)
                 }
                 Err(_) => {}
             }
-            kernel.finish(&subject, reply, outcome);
+            shared.finish(&vfs, &subject, reply, outcome);
             given_up.inspect(CancellationToken::cancel);
             if let Some(work) = unfinished
                 && let Err(error) = work.await
@@ -224,8 +273,8 @@ impl<V: Vfs> Adapter<V> {
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
-        let kernel = Arc::clone(&self.kernel);
         let given_up = CancellationToken::new();
+        let (shared, vfs) = (Arc::clone(&self.shared), self.vfs.clone());
         let work = patience(None, Some(given_up.clone())).scope(work);
         self.runtime.spawn(async move {
             let mut work = pin!(work);
@@ -237,7 +286,7 @@ impl<V: Vfs> Adapter<V> {
                     work.await
                 }
             };
-            kernel.finish(&subject, reply, outcome);
+            shared.finish(&vfs, &subject, reply, outcome);
         });
     }
 }
@@ -251,24 +300,6 @@ fn patience(deadline: Option<Deadline>, given_up: Option<CancellationToken>) -> 
     match given_up {
         Some(given_up) => patience.unless(given_up),
         None => patience,
-    }
-}
-
-impl Kernel {
-    fn finish<T, R: Answer<T>>(&self, subject: &Subject, reply: R, outcome: Result<T>) {
-        let is_stale = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale);
-        // Before the answer, as that lets the next request come.
-        self.retries.note(subject.thread, &subject.refusable, is_stale);
-        match outcome {
-            Ok(done) => {
-                let (sizes, received) = (&self.sizes, subject.received);
-                reply.answer(done, Telling { ttl: self.ttl, sizes, received });
-            }
-            Err(error) => {
-                report(subject.operation, subject.ino, &subject.name, &error);
-                reply.refuse(errno(&error), self.ttl);
-            }
-        }
     }
 }
 

@@ -12,7 +12,8 @@ pub mod mount;
 pub mod native;
 pub mod vfs;
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, FsError, Result};
@@ -107,6 +108,14 @@ impl Files {
         }
     }
 
+    /// Says what was written and could not be stored.
+    fn tell_lost(&self, mountpoint: &Path) {
+        match self {
+            Self::Classic(memory) => tell_lost(memory, mountpoint),
+            Self::Native(attached) => tell_lost(&attached.fs(), mountpoint),
+        }
+    }
+
     async fn detach(self) {
         match self {
             Self::Classic(_) => {}
@@ -138,6 +147,7 @@ impl Running {
     pub async fn stop(self) -> Result<()> {
         let limit = limits::STORE_ON_STOP_TIMEOUT;
         let stored = tokio::time::timeout(limit, self.files.store_all()).await;
+        self.files.tell_lost(self.mounted.mountpoint());
         let unmounted = self.mounted.unmount().await;
         self.files.detach().await;
         unmounted?;
@@ -146,6 +156,21 @@ impl Running {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
         })
+    }
+}
+
+fn tell_lost(vfs: &impl Vfs, mountpoint: &Path) {
+    let lost = vfs.unsent();
+    for (ino, bytes) in lost.iter().take(limits::LOST_FILES_TOLD_MAX) {
+        let path = match vfs.path(*ino) {
+            Some(path) => vfs::shown(&[mountpoint.as_os_str().as_bytes(), &path].concat()),
+            None => format!("inode {ino}, whose name is not known here"),
+        };
+        tracing::error!("{path}: {bytes} written bytes could not be stored, and are lost");
+    }
+    let more = lost.len().saturating_sub(limits::LOST_FILES_TOLD_MAX);
+    if more > 0 {
+        tracing::error!("so are those of {more} more files");
     }
 }
 
@@ -163,8 +188,8 @@ pub async fn start(config: Config) -> Result<Running> {
     mount::check(&config.mountpoint)?;
     let client = RpcClient::new(trust, config.timeout);
     let client = if config.is_hard { client.hard() } else { client };
-    let is_classic =
-        config.is_classic || !wait_for_master(&config, &client, master.as_str()).await?;
+    let is_native = wait_for_master(&config, &client, master.as_str()).await?;
+    let is_classic = config.is_classic || !is_native;
     if is_classic && !config.is_classic {
         tracing::info!(%master, "it is one of the homework's: mounting as with --classic");
     }

@@ -372,8 +372,29 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ready(Err(unsupported()))
     }
 
+    /// The path of an inode below the mountpoint, with a `/` in front, as far as it is known here;
+    /// empty for the root.
+    fn path(&self, _ino: Ino) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What was written and is only here: the inodes, and how many bytes of each.
+    fn unsent(&self) -> Vec<(Ino, u64)> {
+        Vec::new()
+    }
+
     /// Stores everything that was written and is only here; tries all, and gives the first error.
     fn store_all(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A path for people: on one line, whatever is in it.
+#[must_use]
+pub fn shown(path: &[u8]) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    String::from_utf8_lossy(path).chars().map(escaped).collect()
 }
 
 fn unsupported() -> FsError {

@@ -54,3 +54,9 @@ pub const REGISTERED_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Time between two notes of how long a chunk server has been up.
 pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);
+
+/// Longest time for a chunk server that joins to answer when it is called back.
+pub const CALL_BACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Silence after which a chunk server is called lost.
+pub const SERVER_LOST_AFTER: Duration = Duration::from_secs(600);

@@ -87,6 +87,15 @@ pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 /// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
 pub const LATE_INODES_MAX: usize = 1024;
 
+/// Errors of which a mount remembers that it has told of them.
+pub const REPORTS_MAX: usize = 256;
+
+/// Files of which a client that ends tells that they could not be stored.
+pub const LOST_FILES_TOLD_MAX: usize = 100;
+
+/// Directories above a file that its path is made of, at most.
+pub const PATH_DEPTH_MAX: usize = 2048;
+
 /// Threads that it remembers for each of them.
 pub const LATE_THREADS_MAX: usize = 64;
 

@@ -64,6 +64,8 @@ pub struct Config {
     pub backup_every: u64,
     /// Time between two sweeps for expired entries.
     pub sweep_period: Duration,
+    /// Whether chunk servers that join are called back before they are believed.
+    pub calls_back: bool,
     /// How long a session of a client lasts after its last renewal.
     pub session_lease: Duration,
 }
@@ -80,6 +82,7 @@ impl Config {
             ca: None,
             backup_every: limits::BACKUP_EVERY_DEFAULT,
             sweep_period: limits::SWEEP_PERIOD,
+            calls_back: true,
             session_lease: limits::SESSION_LEASE,
         }
     }
@@ -121,13 +124,14 @@ pub async fn start(config: Config) -> Result<Running> {
     let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
     let identity = Identity::load(&config.cert, &config.key).map_err(keys)?;
     let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;
+    // Whoever has the port already keeps it, and this one leaves nothing behind.
+    let listeners = config.listen.bind().await?;
     let open = || {
         let dir = DataDir::open(&config.data_dir, state::ROLE)?;
         let state = State::open(&dir, config.backup_every)?;
         Ok::<_, FsError>((dir, state))
     };
     let (dir, state) = block_in_place(open)?;
-    let listeners = config.listen.bind().await?;
     let url = config.listen.url(Listen::port_of(&listeners)?);
     let store = Arc::clone(state.store());
     let counts = state.counts()?;
@@ -140,6 +144,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let mut registry = Arc::clone(&master).registry();
     files.add_to(&mut registry);
     let client = RpcClient::new(trust, limits::CALL_TIMEOUT);
+    files.add_join(&mut registry, config.calls_back.then(|| client.clone()));
     let gateway = Gateway::new(&master, &files, client);
     gateway.add_to(&mut registry);
     tasks.spawn(gateway::tend(gateway, config.sweep_period, shutdown.clone()));

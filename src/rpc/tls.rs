@@ -26,6 +26,16 @@ pub enum TlsError {
         /// What the system said.
         reason: String,
     },
+    /// The certificates to trust cannot be read, by somebody who has no reason to make any.
+    #[error(
+        "cannot read the certificates to trust in {path}: {reason}; copy the cacert.pem of the servers there, or say with --ca where it is"
+    )]
+    NothingToTrust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file has no certificate.
     #[error(
         "{path} has no certificate (no BEGIN CERTIFICATE line); give the cacert.pem that ./openssl-gen.sh made"

@@ -19,11 +19,15 @@ const UNFINISHED: &str = ".unfinished";
 /// # Errors
 /// What the disk says.
 pub fn create_private_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| FsError::from(error).context(format!("cannot make {}", path.display())))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        match fs::metadata(path) {
+            Ok(found) if !found.is_dir() => {
+                let message = format!("{} is not a directory", path.display());
+                FsError::new(ErrorKind::NotDirectory, message)
+            }
+            _ => FsError::from(error).context(format!("cannot make {}", path.display())),
+        }
+    })
 }
 
 /// Makes a new file that only its owner may read.

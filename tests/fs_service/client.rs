@@ -44,7 +44,7 @@ impl Master {
         let dir = tempfile::tempdir().expect("there is a place for temporary directories");
         let (cert, key) = (keys().certificate.clone(), keys().key.clone());
         let config = master::Config::new(dir.path().join("data"), cert, key);
-        let config = master::Config { session_lease, ..config };
+        let config = master::Config { session_lease, calls_back: false, ..config };
         let running = master::start(config).await.expect("the master starts");
         Self { running, _dir: dir }
     }

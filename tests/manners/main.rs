@@ -7,7 +7,10 @@ mod common;
 
 mod deadlines;
 mod df;
+mod log;
+mod messages;
 mod output;
 mod program;
+mod servers;
 mod sessions;
 mod signals;

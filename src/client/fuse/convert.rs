@@ -22,51 +22,6 @@ const BLOCK_SIZE: u32 = 128 << 10;
 /// Threads that take requests from the kernel. None of them waits for a server.
 const THREADS: usize = 2;
 
-/// Logs an error that goes to a program: once, and as loudly as it deserves. Many errors are how
-/// programs find out how things are.
-pub(super) fn report(operation: &str, ino: INodeNo, name: &[u8], error: &FsError) {
-    let name = name.escape_ascii();
-    match error.kind() {
-        ErrorKind::NotFound
-        | ErrorKind::Exists
-        | ErrorKind::NotDirectory
-        | ErrorKind::IsDirectory
-        | ErrorKind::NotEmpty
-        | ErrorKind::AccessDenied
-        | ErrorKind::NotPermitted
-        | ErrorKind::InvalidArgument
-        | ErrorKind::NameTooLong
-        | ErrorKind::TooManyLinks
-        | ErrorKind::SymlinkLoop
-        | ErrorKind::FileTooLarge
-        | ErrorKind::NoAttribute
-        | ErrorKind::BufferTooSmall
-        | ErrorKind::TooBig
-        | ErrorKind::CrossDevice
-        | ErrorKind::BadHandle
-        | ErrorKind::NoSuchOffset
-        | ErrorKind::Unsupported
-        | ErrorKind::Stale
-        | ErrorKind::WouldBlock
-        | ErrorKind::Deadlock
-        | ErrorKind::Interrupted => {
-            tracing::debug!("{operation} (inode {ino}) {name}: {error}");
-        }
-        ErrorKind::NoSpace
-        | ErrorKind::Busy
-        | ErrorKind::NoLocks
-        | ErrorKind::TooManyOpen
-        | ErrorKind::TimedOut
-        | ErrorKind::Unreachable
-        | ErrorKind::UnknownServer
-        | ErrorKind::WrongCluster
-        | ErrorKind::Corrupt
-        | ErrorKind::Protocol
-        | ErrorKind::ReadOnly
-        | ErrorKind::Io => tracing::warn!("{operation} (inode {ino}) {name}: {error}"),
-    }
-}
-
 /// The errno of an error, for programs: what they know of a damaged disk, they are told of damage.
 pub(super) fn errno(error: &FsError) -> Errno {
     match error.kind() {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fs::NativeFs;
 use super::remote::Remote;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::rpc::{CallError, RpcClient};
 
@@ -22,12 +22,16 @@ pub struct Attached {
 /// not, and has no methods to ask for their names.
 ///
 /// # Errors
-/// Those of the call, faults aside.
-pub async fn is_native(client: &RpcClient, master: &str) -> std::result::Result<bool, CallError> {
+/// Those of the call, faults aside; `InvalidArgument` if it is a chunk server.
+pub async fn is_native(client: &RpcClient, master: &str) -> Result<bool> {
     match client.methods(master).await {
+        Ok(methods) if methods.contains("chunk.read") && !methods.contains("fs.attach") => {
+            let message = format!("{master} is a chunk server; give the address of its master");
+            Err(FsError::new(ErrorKind::InvalidArgument, message))
+        }
         Ok(methods) => Ok(methods.contains("fs.attach")),
         Err(CallError::Fault(_)) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 

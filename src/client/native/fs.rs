@@ -13,11 +13,11 @@ use super::inode::{Inode, State};
 use super::inodes::Inodes;
 use super::session::SessionState;
 use super::told::Told;
-use crate::client::vfs::Notify;
+use crate::client::vfs::{Notify, shown};
 use crate::error::Result;
 use crate::limits;
 use crate::rpc::Patience;
-use crate::types::Attr;
+use crate::types::{Attr, Ino};
 
 /// A mount. Its operations may be called from any task at any time.
 pub struct NativeFs<C> {
@@ -94,6 +94,21 @@ impl<C: Cluster> NativeFs<C> {
         outcome
     }
 
+    /// What was written and is only here: the files, and how many bytes of each.
+    #[must_use]
+    pub fn unsent(&self) -> Vec<(Ino, u64)> {
+        let of = |inode: Arc<Inode>| {
+            let bytes = inode.state().unsent_byte_count();
+            (inode.ino, bytes)
+        };
+        self.inodes.all().into_iter().map(of).filter(|(_, bytes)| *bytes > 0).collect()
+    }
+
+    /// The path of a file below the mountpoint, or what is known of it, for people.
+    pub(super) fn shown(&self, ino: Ino) -> String {
+        self.told.path(ino).map_or_else(|| format!("inode {ino}"), |path| shown(&path))
+    }
+
     /// Ends the session: locks and open files of this mount are free at once.
     pub async fn detach(&self) {
         self.end_session().await;
@@ -126,7 +141,8 @@ impl<C: Cluster> NativeFs<C> {
             let mut state = inode.state();
             state.is_flushing = false;
             if let Err(error) = outcome {
-                tracing::warn!(ino = %inode.ino, "written bytes could not be sent: {error}");
+                let path = fs.shown(inode.ino);
+                tracing::warn!("what was written to {path} could not be sent yet: {error}");
                 state.fail(error);
             }
         });

@@ -219,7 +219,7 @@ impl<C: Cluster> NativeFs<C> {
         let mut state = inode.state();
         let lost = state.dirty.byte_count();
         if lost > 0 {
-            tracing::error!(ino = %inode.ino, bytes = lost, "written bytes are lost");
+            tracing::error!("{}: {lost} written bytes are lost", self.shown(inode.ino));
             state.dirty.take();
             self.dirty_bytes.fetch_sub(lost, Ordering::Relaxed);
         }

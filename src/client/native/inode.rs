@@ -133,6 +133,12 @@ impl State {
         Attr { size: self.size(), ..self.attr.clone() }
     }
 
+    /// Written bytes that the servers do not have, or have not said that they do.
+    pub(super) fn unsent_byte_count(&self) -> u64 {
+        let flying = self.flying.iter().map(|(_, data)| data.len() as u64);
+        flying.sum::<u64>() + self.dirty.byte_count()
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty() || !self.flying.is_empty()
     }

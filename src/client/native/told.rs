@@ -54,6 +54,24 @@ impl Told {
         Some((*directory, name.clone()))
     }
 
+    /// A path to an inode from the root, as the kernel knows it; `None` if a part of it is not known
+    /// here any more.
+    pub(super) fn path(&self, ino: Ino) -> Option<Vec<u8>> {
+        let mut tables = lock(&self.0);
+        let (mut names, mut at) = (Vec::new(), ino);
+        while at != Ino::ROOT {
+            let (parent, name, _) = tables.names.get(&at)?;
+            names.push(name.clone());
+            at = *parent;
+            // A directory that others move about may seem to be in itself.
+            if names.len() > limits::PATH_DEPTH_MAX {
+                return None;
+            }
+        }
+        let parts = names.iter().rev().flat_map(|name| [&b"/"[..], name.as_bytes()]);
+        Some(parts.collect::<Vec<_>>().concat())
+    }
+
     /// This mount has moved names; what the kernel made of it is not looked at.
     pub(super) fn note_moved(&self, from: (Ino, &Name), to: (Ino, &Name)) {
         let mut tables = lock(&self.0);

@@ -274,6 +274,14 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         NativeFs::copy_file_range(self, from, to, length, &who).await
     }
 
+    fn path(&self, ino: Ino) -> Option<Vec<u8>> {
+        self.told.path(ino)
+    }
+
+    fn unsent(&self) -> Vec<(Ino, u64)> {
+        NativeFs::unsent(self)
+    }
+
     async fn store_all(&self) -> Result<()> {
         NativeFs::store_all(self).await
     }

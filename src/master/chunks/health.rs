@@ -49,11 +49,25 @@ struct Heard {
     strays: Strays,
     /// Somebody has said that its strays may go, and it has not heard of that.
     is_confirmed: bool,
+    /// What was said of its silence.
+    said: Silence,
+}
+
+/// How a server is not heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Silence {
+    /// It is heard.
+    #[default]
+    None,
+    /// It missed some heartbeats.
+    Silent,
+    /// It may not come back.
+    Lost,
 }
 
 impl Heard {
     fn new(at: Timestamp, health: Health) -> Self {
-        Self { at, health, strays: Strays::default(), is_confirmed: false }
+        Self { at, health, strays: Strays::default(), is_confirmed: false, said: Silence::None }
     }
 }
 
@@ -90,18 +104,46 @@ impl Servers {
         if self.0.len() >= limits::SERVERS_MAX && !self.0.contains_key(server) {
             return Err(FsError::new(ErrorKind::NoSpace, "there are too many chunk servers"));
         }
-        let was_alive = self.is_alive(server, now);
         let before = self.0.get(server).copied();
         let is_confirmed = before.is_some_and(|before| before.is_confirmed);
         self.0.insert(server.clone(), Heard { strays, is_confirmed, ..Heard::new(now, health) });
-        if !was_alive {
-            tracing::info!(
-                server = server.short(),
-                free = health.free,
-                "the chunk server is there"
-            );
+        match before {
+            None => {
+                let free = health.free;
+                tracing::info!(server = server.short(), free, "the chunk server is there");
+            }
+            Some(before) if before.said > Silence::None => {
+                let silent_s = now.since_ms(before.at) / 1000;
+                tracing::info!(
+                    server = server.short(),
+                    "the chunk server is back after {silent_s} s; what it holds can be read again"
+                );
+            }
+            Some(_) => {}
         }
         Ok(before.is_none_or(|before| before.health != health))
+    }
+
+    /// The servers of whose silence nothing was said yet, or not that it is so long, with what they hold
+    /// in bytes. Each is answered once.
+    pub fn newly_silent(&mut self, now: Timestamp) -> Vec<(ServerId, Silence, u64)> {
+        let standing = |heard: &Heard| {
+            let silent_ms = u128::from(now.since_ms(heard.at));
+            match silent_ms {
+                _ if silent_ms >= limits::SERVER_LOST_AFTER.as_millis() => Silence::Lost,
+                _ if silent_ms >= limits::HEARTBEAT_TIMEOUT.as_millis() => Silence::Silent,
+                _ => Silence::None,
+            }
+        };
+        let mut news = Vec::new();
+        for (server, heard) in &mut self.0 {
+            let is = standing(heard);
+            if is > heard.said {
+                heard.said = is;
+                news.push((server.clone(), is, heard.health.held));
+            }
+        }
+        news
     }
 
     /// A server has another name.

@@ -20,7 +20,7 @@ use crate::limits;
 use crate::store::{ReadTxn, TABLE_END, Table, Txn};
 use crate::types::{ChunkKey, DroppedChunk, Ino, ServerId};
 
-pub use health::{Health, Servers};
+pub use health::{Health, Servers, Silence};
 
 /// Bytes of native chunks, by server.
 const USAGE: Table = Table("usage");

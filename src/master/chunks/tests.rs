@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Health, Servers, count, deleted, discard, garbage, rename, usage};
+use super::{Health, Servers, Silence, count, deleted, discard, garbage, rename, usage};
 use crate::clock::Timestamp;
 use crate::error::ErrorKind;
 use crate::limits;
@@ -114,4 +114,22 @@ fn what_earlier_versions_kept_of_a_server_is_read() {
     store.put(crate::master::chunks::HEALTH, server(9001).as_str().as_bytes(), &row);
     let servers = Servers::load(&store, Timestamp(5)).unwrap();
     assert_eq!(servers.room(Timestamp(6)), ((1 << 30) + 7, 1 << 30));
+}
+
+#[test]
+fn silence_is_news_once() {
+    let mut servers = Servers::default();
+    let health = Health { total: 100, free: 50, held: 7, disk: 0 };
+    let after = |time: std::time::Duration| Timestamp(u64::try_from(time.as_millis()).unwrap());
+    servers.heard(&server(9001), health, NONE, Timestamp(0)).unwrap();
+    assert_eq!(servers.newly_silent(Timestamp(1)), []);
+    for (time, silence) in
+        [(limits::HEARTBEAT_TIMEOUT, Silence::Silent), (limits::SERVER_LOST_AFTER, Silence::Lost)]
+    {
+        assert_eq!(servers.newly_silent(after(time)), [(server(9001), silence, 7)]);
+        assert_eq!(servers.newly_silent(after(time)), []);
+    }
+    let back = after(limits::SERVER_LOST_AFTER * 2);
+    servers.heard(&server(9001), health, NONE, back).unwrap();
+    assert_eq!(servers.newly_silent(back), []);
 }

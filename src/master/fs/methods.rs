@@ -52,7 +52,6 @@ impl FileSystem {
         registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
         self.quick(registry, Self::abort_append);
-        self.may_wait(registry, Self::join);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
     }

@@ -14,6 +14,7 @@
 //! and the reaper asks inside of its own: so no inode goes between being opened and being held.
 
 mod attributes;
+mod call_back;
 mod clients;
 mod contents;
 mod life;

@@ -40,6 +40,7 @@ pub async fn reap_periodically(files: Arc<FileSystem>, shutdown: CancellationTok
         if let Err(error) = done {
             tracing::warn!("files without a name stay for now: {error}");
         }
+        files.tell_silent();
         if let Err(error) = block_in_place(|| files.keep_numbers()) {
             tracing::warn!("no inode numbers could be reserved: {error}");
         }

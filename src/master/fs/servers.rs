@@ -5,7 +5,7 @@ use super::{FileSystem, lock};
 use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
-use crate::master::chunks::{self, Health, Servers};
+use crate::master::chunks::{self, Health, Servers, Silence};
 use crate::master::members::Joined;
 use crate::master::namespace::{Namespace, View};
 use crate::proto::Packed;
@@ -72,6 +72,29 @@ impl FileSystem {
 
     pub(super) fn members(&self, _: ListMembers) -> Result<Vec<Member>> {
         Ok(self.master.members().list())
+    }
+
+    /// Says of servers that are not heard any more what that means, once.
+    pub(super) fn tell_silent(&self) {
+        let news = lock(&self.servers).newly_silent(clock::uptime());
+        for (server, silence, held) in news {
+            let url = self.master.members().url_of(&server);
+            let url = url.map_or_else(|| server.short(), |url| url.to_string());
+            let mib = held >> 20;
+            match silence {
+                Silence::None => {}
+                Silence::Silent => tracing::warn!(
+                    "the chunk server at {url} is silent for {} s: what it holds ({mib} MiB) cannot be \
+                     read until it is back, and it gets no new chunks",
+                    limits::HEARTBEAT_TIMEOUT.as_secs()
+                ),
+                Silence::Lost => tracing::error!(
+                    "the chunk server at {url} is silent for {} min: start it again with the same data; \
+                     without them what it holds ({mib} MiB) is lost",
+                    limits::SERVER_LOST_AFTER.as_secs() / 60
+                ),
+            }
+        }
     }
 
     pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Orders>> {

@@ -31,7 +31,12 @@ impl Trust {
     /// [`TlsError`] says what is wrong with the file and what to do.
     pub fn load(certificates: &Path) -> Result<Self, TlsError> {
         let path = certificates.to_path_buf();
-        let trusted = pem::certificates(&path)?;
+        let trusted = pem::certificates(&path).map_err(|error| match error {
+            TlsError::Unreadable { path, reason } | TlsError::Unusable { path, reason } => {
+                TlsError::NothingToTrust { path, reason }
+            }
+            other => other,
+        })?;
         // One good certificate among old ones is enough: that is how a pair is renewed.
         let mut checks = trusted.iter().map(|one| pem::check_dates(one, &path));
         if checks.clone().all(|check| check.is_err()) {

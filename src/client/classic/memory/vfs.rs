@@ -202,6 +202,19 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.removexattr(ino, &name).await
     }
 
+    fn path(&self, ino: Ino) -> Option<Vec<u8>> {
+        let path = self.shared.inodes.path(ino).ok()?;
+        let key = path.as_bytes();
+        Some(if key == b"/" { Vec::new() } else { key.to_vec() })
+    }
+
+    /// Files go as a whole, so all of a file counts.
+    fn unsent(&self) -> Vec<(Ino, u64)> {
+        let files = self.shared.open.all().into_iter();
+        let unsent = files.filter_map(|file| Some((file.ino, file.snapshot()?.contents.len())));
+        unsent.map(|(ino, bytes)| (ino, bytes as u64)).collect()
+    }
+
     async fn store_all(&self) -> Result<()> {
         self.shared.store_all().await
     }
