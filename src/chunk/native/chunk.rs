@@ -56,6 +56,8 @@ pub(super) struct State {
     blocks: Vec<Block>,
     /// Bytes in it that are no holes.
     pub(super) held: u64,
+    /// As [`Head::is_torn`].
+    pub(super) is_torn: bool,
     /// What the index has.
     pub(super) recorded: Head,
     /// As [`Marks::cut`]: all blocks from this one on are marked.
