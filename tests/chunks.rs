@@ -16,7 +16,7 @@ use htfs::proto::chunk::{
     Allocate, Copy, Delete, Found, GetSpace, List, MakeCuts, Optional, Punch, Read, Seek, Stat,
     SyncChunks, Truncate, Write, Zero,
 };
-use htfs::proto::cluster::ListMembers;
+use htfs::proto::cluster::{ListMembers, ListServers};
 use htfs::proto::gateway::{Discard, Take};
 use htfs::proto::server::SyncChunk;
 use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, Whence};
@@ -158,12 +158,16 @@ fn a_server_that_joined_just_now_is_copied_from() {
     cluster.add_chunk();
     let there = &cluster.chunks[1].url;
     rpc.call(there, write(key(1, 0), 0, "hello")).expect("write");
+    wait_until("the new server has joined", SOON, || {
+        let known = rpc.call(&cluster.master.url, ListServers {}).expect("the master answers");
+        known.0.iter().any(|url| url.as_str() == there.as_str())
+    });
     let copied = thread::scope(|scope| {
         let copies: Vec<_> =
             (0..4).map(|_| scope.spawn(|| Rpc::new().call(&here, copy(there)))).collect();
         copies.into_iter().map(|copy| copy.join().expect("no panic")).collect::<Vec<_>>()
     });
-    assert!(copied.into_iter().all(|copy| copy.is_ok()));
+    assert!(copied.iter().all(Result::is_ok), "{copied:?}");
 }
 
 #[test]
