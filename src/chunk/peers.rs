@@ -46,10 +46,7 @@ impl Peers {
     ///
     /// # Errors
     /// As [`Peers::locate`]; those of the call.
-    pub async fn ask<M: Method>(&self, name: &ServerId, call: M) -> Result<M::Answer>
-    where
-        M: Clone,
-    {
+    pub async fn ask<M: Method + Clone>(&self, name: &ServerId, call: M) -> Result<M::Answer> {
         let located = self.locate(name).await?;
         match self.client.call(&located.address, call.clone()).await {
             Err(error @ CallError::Unreachable { .. }) => {
