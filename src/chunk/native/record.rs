@@ -294,3 +294,25 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 fn damaged() -> FsError {
     FsError::new(ErrorKind::Corrupt, "the index of the chunks is damaged")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, decode_head, encode};
+
+    #[test]
+    fn heads_of_the_first_programs_are_read() {
+        let first = encode(&(3_u64, 70_000_u64, 65_536_u64, Some(4096_u64)));
+        let head = Head {
+            version: 3,
+            length: 70_000,
+            held: 65_536,
+            cut_to: Some(4096),
+            open: None,
+            is_torn: false,
+        };
+        assert_eq!(decode_head(&first).unwrap(), head);
+        let now = Head { open: Some(7), is_torn: true, ..head };
+        assert_eq!(decode_head(&encode(&now)).unwrap(), now);
+        assert!(decode_head(&first[..3]).is_err());
+    }
+}
