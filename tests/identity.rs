@@ -142,7 +142,7 @@ fn an_older_master_gives_out_no_number_again_and_counts_what_it_does_not_know() 
         strays.iter().map(|server| server.strays.strays).sum::<u64>()
     };
     wait_until("the chunks of the files that it lost are counted", SOON, || {
-        strays() as usize > FILES
+        strays() > FILES as u64
     });
     let old = classic.read("/old").expect("it was in the backup").expect("it is there");
     assert_eq!(old.as_ref(), b"old");
