@@ -31,7 +31,9 @@ fn full_pipe() -> Sink {
     (writer.into(), Some(reader))
 }
 
-const SINKS: [(&str, fn() -> Sink); 3] = [
+type MakeSink = fn() -> Sink;
+
+const SINKS: [(&str, MakeSink); 3] = [
     ("a full device", full_device),
     ("a pipe without a reader", dead_pipe),
     ("a full pipe", full_pipe),

@@ -182,6 +182,8 @@ impl FileSystem {
                 "chunk servers hold files that this master has never made: its data are older than \
                  theirs; bring back newer ones if there are any. No chunk is lost meanwhile"
             );
+            // The numbers begin anew behind theirs.
+            self.keep_numbers()?;
         }
         Ok(())
     }
