@@ -163,6 +163,7 @@ async fn main() {
         total: 1 << 40,
         free: 1 << 40,
         held: 0,
+        disk: 1,
         deleted: Packed(Vec::new()),
         strays: Packed(Strays::default()),
     };

@@ -189,7 +189,7 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
         return Ok(());
     };
     let mut running: Running = started?;
-    cli::say(&format!("mounted on {}", running.mountpoint().display()));
+    htfs::output::say(&format!("mounted on {}", running.mountpoint().display()));
     let ended = shutdown.run_until_cancelled(running.ended()).await.unwrap_or(Ok(()));
     // Whoever has unmounted it: the master is told, so that nobody waits for this session.
     let stopped = running.stop().await;
@@ -197,7 +197,7 @@ async fn mount(config: Config, shutdown: CancellationToken) -> Result<()> {
 }
 
 fn tell(dir: &Path, master: &str, ca: &Path) {
-    cli::say(&format!(
+    htfs::output::say(&format!(
         "keys and data are in {}\nthe master is {master}; other clients on this machine find it \
          with --master {master} --ca {}\nCtrl-C stops it; the same command starts it again, with \
          the same files",

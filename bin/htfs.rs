@@ -1,12 +1,12 @@
 //! The `htfs` program: arguments in, [`htfs::admin`] out.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use htfs::admin::{self, log::Log, status::Status};
+use htfs::admin::{self, log::Log, status::Status, strays::Garbage};
 use htfs::cli::{self, LogArgs};
 use htfs::error::{self, FsError, Result};
 use htfs::limits;
@@ -69,6 +69,30 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Shows the chunks that no file refers to, and removes them
+    ///
+    /// Nobody has deleted these: a crash left them, or the master has forgotten their files. Each server
+    /// keeps them for a week, the second hour on in its folder lost+found, and removes them then. If
+    /// they are more than a hundred and more than one in a hundred of its chunks, it keeps all of them
+    /// until somebody has looked why and confirms that they may go.
+    #[command(after_help = "Example: look at them\n  \
+        htfs gc --master https://localhost:8443 --ca keys/cacert.pem")]
+    Gc {
+        /// The master to ask
+        #[arg(long, value_name = "URL", default_value = "https://localhost:8443")]
+        master: ServerUrl,
+
+        /// Let the servers remove them now, for good
+        #[arg(long)]
+        confirm: bool,
+
+        /// Do not ask whether that is meant
+        #[arg(long, requires = "confirm")]
+        yes: bool,
+
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Args)]
@@ -88,7 +112,9 @@ struct Common {
 impl Command {
     fn common(&self) -> &Common {
         match self {
-            Self::Status { common, .. } | Self::Log { common, .. } => common,
+            Self::Status { common, .. } | Self::Log { common, .. } | Self::Gc { common, .. } => {
+                common
+            }
         }
     }
 
@@ -107,6 +133,14 @@ impl Command {
             Self::Log { server, limit, .. } => {
                 common.print(&Log::of(&client, server.clone(), *limit).await?).await
             }
+            Self::Gc { master, confirm, yes, .. } => {
+                let garbage = Garbage::of(&client, master).await?;
+                common.print(&garbage).await?;
+                if *confirm && garbage.strays() > 0 && (*yes || ask(garbage.strays()).await?) {
+                    garbage.remove(&client, master).await?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -117,6 +151,23 @@ impl Common {
         let text = if self.json { admin::json(answer)? + "\n" } else { answer.to_string() };
         tokio::task::spawn_blocking(move || print(&text)).await.map_err(std::io::Error::from)?
     }
+}
+
+/// [`is_meant`]; a signal ends the program meanwhile.
+async fn ask(strays: u64) -> Result<bool> {
+    tokio::task::spawn_blocking(move || is_meant(strays)).await.map_err(std::io::Error::from)?
+}
+
+/// Asks on a terminal whether chunks are to be removed; elsewhere nobody can be asked.
+fn is_meant(strays: u64) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let message = "nobody can be asked here whether that is meant: give --yes";
+        return Err(FsError::new(error::ErrorKind::InvalidArgument, message));
+    }
+    write!(std::io::stderr(), "Remove {strays} chunks for good? [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -40,13 +40,30 @@ impl Addresses {
         if let Some(located) = self.find(name) {
             return Ok(located);
         }
-        if !name.is_number() {
-            return Ok(by_url(name));
+        if name.is_number() {
+            return self.of_member(name, ask).await;
+        }
+        // It may have got an identity since, and be somewhere else: another server may be there now.
+        if self.asked.lock().await.is_none() {
+            self.refresh(None, ask).await?;
+        }
+        Ok(self.find(name).unwrap_or_else(|| by_url(name)))
+    }
+
+    /// Where a server is that must be a member of the cluster.
+    ///
+    /// # Errors
+    /// As [`Addresses::of`].
+    pub async fn of_member<F>(&self, name: &ServerId, ask: impl FnOnce() -> F) -> Result<Located>
+    where
+        F: Future<Output = Result<Vec<Member>>>,
+    {
+        if let Some(located) = self.find(name) {
+            return Ok(located);
         }
         self.refresh(None, ask).await?;
         self.find(name).ok_or_else(|| {
-            let message =
-                format!("the master does not know where chunk server {} is", name.short());
+            let message = format!("the master knows no chunk server {}", name.short());
             FsError::new(ErrorKind::UnknownServer, message)
         })
     }
@@ -78,13 +95,23 @@ impl Addresses {
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
+        let begun = Instant::now();
         let mut asked = self.asked.lock().await;
         let is_moved = |(name, tried): (&ServerId, &Located)| {
             self.find(name).is_some_and(|located| located != *tried)
         };
-        let is_recent = asked.is_some_and(|asked| asked.elapsed() < limits::ADDRESSES_AGE_MIN);
-        if is_recent || tried.is_some_and(is_moved) {
+        let is_answered = asked.is_some_and(|asked| asked >= begun) || tried.is_some_and(is_moved);
+        if is_answered {
             return Ok(());
+        }
+        if let Some(next) = asked.map(|asked| asked + limits::ADDRESSES_AGE_MIN)
+            && next > begun
+        {
+            if tried.is_some() {
+                return Ok(());
+            }
+            // It may have joined just now.
+            tokio::time::sleep_until(next.into()).await;
         }
         let members = ask().await?;
         *asked = Some(Instant::now());
@@ -145,9 +172,22 @@ mod tests {
     async fn what_has_no_identity_is_at_its_url() {
         let addresses = Addresses::default();
         let url = ServerUrl::new("https://localhost:9001").unwrap();
-        let located = addresses.of(&ServerId::from(&url), nobody_asks).await.unwrap();
+        let name = ServerId::from(&url);
+        let located = addresses.of(&name, async || Ok(Vec::new())).await.unwrap();
         assert_eq!(*located.address, *url.as_str());
+        assert_eq!(addresses.of(&name, nobody_asks).await.unwrap(), located);
         let unknown = addresses.of(&ServerId::new(7), async || Ok(Vec::new())).await;
         assert_eq!(unknown.unwrap_err().kind(), ErrorKind::UnknownServer);
+    }
+
+    #[tokio::test]
+    async fn what_older_records_name_by_its_url_is_where_its_identity_is() {
+        let addresses = Addresses::default();
+        let name = ServerId::from(&ServerUrl::new("https://localhost:9001").unwrap());
+        // Somebody else is at that URL by now.
+        let members = vec![Member { named: name.clone(), ..member(1, 9002) }, member(2, 9001)];
+        let located = addresses.of(&name, async || Ok(members)).await.unwrap();
+        assert_eq!(located.server, ServerId::new(1));
+        assert!(located.address.starts_with("https://localhost:9002#"));
     }
 }

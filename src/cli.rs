@@ -1,30 +1,20 @@
 //! What the programs have in common: options, logging, signals, exit codes.
 
 pub mod log;
-pub mod outlet;
 pub mod values;
 
 use std::future::Future;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::limits;
+use crate::output::{self, complain};
 
 use log::LogFilter;
-use outlet::{Outlet, Unlocked};
-
-/// Standard error, and standard output for announcements. `None` if the system gives no thread.
-static ERRORS: LazyLock<Option<Outlet>> =
-    LazyLock::new(|| Outlet::start("log", Unlocked(std::io::stderr())).ok());
-static ANNOUNCEMENTS: LazyLock<Option<Outlet>> =
-    LazyLock::new(|| Outlet::start("announce", Unlocked(std::io::stdout())).ok());
 
 /// Options about the log.
 #[derive(Args, Clone, Debug)]
@@ -55,21 +45,21 @@ where
 {
     // Whatever a program of ours writes is for nobody else: fjall's files, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if let Some(errors) = &*ERRORS {
+    if let Some(errors) = output::errors() {
         log::start(&log.level, errors.clone());
     }
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         complain(&format!("{panic}\n{backtrace}"));
         // The process may be about to end.
-        flush();
+        output::flush();
     }));
-    crate::store::panic::end_on_panic_of_workers(flush);
+    crate::store::panic::end_on_panic_of_workers();
     let result = run_to_end(work);
     if let Err(error) = &result {
         complain(&format!("error: {error}"));
     }
-    flush();
+    output::flush();
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -124,31 +114,5 @@ fn is_ignored(kind: SignalKind) -> bool {
 /// Tells the parent that the program serves: the one line on standard output that tests and
 /// scripts wait for. Nobody may be listening there.
 pub fn announce(url: &str) {
-    say(&format!("listening on {url}"));
-}
-
-/// Writes lines to standard output, as soon as somebody takes them.
-pub fn say(text: &str) {
-    send(ANNOUNCEMENTS.as_ref(), text);
-}
-
-/// Writes lines to standard error, as soon as somebody takes them.
-fn complain(text: &str) {
-    send(ERRORS.as_ref(), text);
-}
-
-fn send(outlet: Option<&Outlet>, text: &str) {
-    let line = format!("{text}\n");
-    match outlet {
-        Some(outlet) => outlet.send(line.into_bytes()),
-        // The last resort, at a start that is about to fail.
-        None => std::io::stderr().write_all(line.as_bytes()).unwrap_or_default(),
-    }
-}
-
-/// Gives what was said last a moment to be written.
-fn flush() {
-    for outlet in [ERRORS.as_ref(), ANNOUNCEMENTS.as_ref()].into_iter().flatten() {
-        outlet.flush(limits::OUTPUT_FLUSH_TIMEOUT);
-    }
+    output::say(&format!("listening on {url}"));
 }

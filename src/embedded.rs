@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -39,9 +40,10 @@ impl Embedded {
     ///
     /// # Errors
     /// One line that says what stands in the way: no openssl, a port that is taken, a directory
-    /// that cannot be written or is in use.
+    /// that cannot be written, is in use, or has something that belongs to somebody else.
     pub async fn start(dir: &Path) -> Result<Self> {
         file::create_private_dir(dir).map_err(|error| error.context(dir.display()))?;
+        check_owner(dir)?;
         let (certificate, key) = (dir.join("keys/cacert.pem"), dir.join("keys/privkey.pem"));
         if !certificate.exists() && !key.exists() {
             tokio::task::block_in_place(|| make_keys(&dir.join("keys")))?;
@@ -91,6 +93,38 @@ impl Embedded {
         }
         outcome.and(self.master.stop().await)
     }
+}
+
+/// Checks that no stranger can have a hand in a directory: who owns it, or something in it, or may
+/// write to it as everybody does, could put keys, ports and data of their own there.
+fn check_owner(dir: &Path) -> Result<()> {
+    let keys = dir.join("keys");
+    let inside = entries(dir)?.into_iter().chain(entries(&keys)?);
+    for path in std::iter::once(dir.to_owned()).chain(inside) {
+        let found = std::fs::metadata(&path)
+            .map_err(|error| FsError::from(error).context(path.display()))?;
+        let own = rustix::process::geteuid().as_raw();
+        let wrong = if found.uid() != own {
+            format!("belongs to user {} and not to {own}, who runs this", found.uid())
+        } else if found.mode() & 0o002 != 0 {
+            "can be written by everybody".to_owned()
+        } else {
+            continue;
+        };
+        let message = format!("{} {wrong}; give another --embedded", path.display());
+        return Err(FsError::new(ErrorKind::AccessDenied, message));
+    }
+    Ok(())
+}
+
+/// What is in a directory; nothing if there is none.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FsError::from(error).context(dir.display())),
+    };
+    Ok(listing.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?)
 }
 
 /// Makes a key and a certificate with the commands of `openssl-gen.sh`.

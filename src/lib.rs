@@ -17,6 +17,7 @@
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
 //! * [`dump`]: the files of `write_file` and `read_file`.
 //! * [`addresses`]: where chunk servers are, for whoever calls them; [`random`]: numbers for identities.
+//! * [`output`]: lines to standard error and standard output, which nobody waits for.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].
@@ -29,6 +30,7 @@ pub mod chunk;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod descriptors;
 pub mod dump;
 pub mod embedded;
 pub mod error;
@@ -36,6 +38,7 @@ pub mod extent;
 pub mod limits;
 pub mod listen;
 pub mod master;
+pub mod output;
 pub mod pickle;
 pub mod proto;
 pub mod random;

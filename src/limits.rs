@@ -1,65 +1,24 @@
 //! Every limit and timeout of the system, with its reason; asserted against each other below. Those
-//! of a native mount, and of chunk servers as members, are in files of their own.
+//! of a native mount, of chunk servers as members, of the programs' manners, and of what a server takes
+//! from the network are in files of their own.
 
 mod members;
 mod mount;
+mod program;
+mod server;
 
 use std::time::Duration;
 
 pub use members::*;
 pub use mount::*;
+pub use program::*;
+pub use server::*;
 
 /// Longest key of a hash table, in bytes. A path has at most 4096.
 pub const KEY_SIZE_MAX: usize = 4096;
 
 /// Longest URL of a chunk server, in bytes.
 pub const URL_SIZE_MAX: usize = 255;
-
-/// Largest body of a request or an answer, in bytes. One value of a hash table travels in one
-/// body, as base64 (4 bytes for 3), so this also bounds a classic file.
-pub const BODY_SIZE_MAX: usize = 512 << 20;
-
-/// Bodies that a server holds in memory at once, in bytes, over all connections. Further requests
-/// wait their turn.
-pub const BODIES_IN_MEMORY_MAX: usize = 1 << 30;
-
-/// Longest time a request waits for room in memory.
-pub const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Largest part of a body that is not base64 contents, in bytes: the XML that is built into values
-/// of the heap, which take a multiple of their text.
-pub const XML_SIZE_MAX: usize = 16 << 20;
-
-/// Deepest nesting of XML elements in a body. A struct in an array in a call takes 11.
-pub const XML_DEPTH_MAX: usize = 96;
-
-/// Calls in one `system.multicall`.
-pub const MULTICALL_MAX: usize = 1024;
-
-/// Threads among which a process deals out its connections.
-pub const SHARDS_MAX: usize = 16;
-
-/// Connections a server serves at once; more wait in the kernel's queue.
-pub const CONNECTIONS_MAX: usize = 1024;
-
-/// Longest time for a peer to finish its TLS handshake.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest time for a peer to send the first request of a connection.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Silence on a connection after which the kernel asks whether its peer is still there.
-pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-
-/// Longest time without a byte while a body is sent or an answer is taken.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Slowest rate at which a body may arrive on the whole, in bytes per second. A peer that sends a
-/// byte now and then would otherwise keep its room in memory for ever.
-pub const BODY_RATE_MIN: u64 = 64 << 10;
-
-/// Longest time for requests under way to finish when a server stops.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default deadline of one call of a client, attempts included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,21 +31,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest time-to-live of an entry: about 100 years, in seconds. A longer one is cut to it.
 pub const TTL_MAX_S: u64 = 100 * 365 * 86_400;
-
-/// Default of `--backup-every`: updates in the log before the backup is renewed.
-pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
-
-/// Operations of a log that `log.show` answers if nobody says how many.
-pub const LOG_SHOWN_DEFAULT: u64 = 20;
-
-/// Operations of a log in one answer of `log.show`.
-pub const LOG_SHOWN_MAX: u64 = 1000;
-
-/// Longest time that a command of `htfs` waits for one server.
-pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Servers that a command of `htfs` asks at once.
-pub const COMMAND_CALLS_MAX: usize = 16;
 
 /// Time between two sweeps for expired entries.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(300);
@@ -134,16 +78,6 @@ pub const LISTING_CALLS_MAX: usize = 8;
 
 /// Largest file that is read just to find out how it is stored, in bytes.
 pub const FORM_PROBE_SIZE_MAX: u64 = 64 << 10;
-
-/// Longest time that the client gives itself to store what is written when it stops.
-pub const STORE_ON_STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Output of a program that waits to be written, in bytes: whoever reads it may be slow, or stuck.
-pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
-
-/// Longest time that a program that ends waits for its last lines to be written. It is part of the
-/// two seconds in which a client unmounts and ends.
-pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Objects in one pickle: the names in one directory of a Python client, say.
 pub const PICKLE_OBJECTS_MAX: usize = 1 << 20;
@@ -229,8 +163,15 @@ pub const SESSION_LEASE: Duration = Duration::from_secs(30);
 /// Sessions at once.
 pub const SESSIONS_MAX: usize = 4096;
 
+/// Those of one peer among them: the rest is for others.
+pub const SESSIONS_PER_PEER_MAX: usize = SESSIONS_MAX / 2;
+
 /// Inodes that one session can have open.
 pub const OPEN_INODES_MAX: usize = 65_536;
+
+/// Inodes that all sessions together can have open, each counted as often as it is open; one peer's can
+/// have half of them. The master remembers them, in some 30 bytes each.
+pub const OPEN_INODES_TOTAL_MAX: usize = 2 << 20;
 
 /// What a client is known by, in bytes.
 pub const CLIENT_NAME_SIZE_MAX: usize = 255;
@@ -361,6 +302,7 @@ const _: () = {
     assert!(REAP_PERIOD.as_millis() < SESSION_LEASE.as_millis());
     assert!(HEARTBEAT_PERIOD.as_millis() * 3 < HEARTBEAT_TIMEOUT.as_millis());
     assert!(EVENTS_PAGE_MAX <= EVENTS_MAX);
+    assert!(OPEN_INODES_MAX * 2 <= OPEN_INODES_TOTAL_MAX);
     assert!(LOCKS_PER_INODE_MAX <= LOCKS_PER_SESSION_MAX);
     assert!(COPY_PIECE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(CHUNKS_IN_MEMORY_MAX <= DIRTY_CHUNKS_MAX);
@@ -370,17 +312,12 @@ const _: () = {
     assert!(XATTR_VALUE_SIZE_MAX + XATTR_LIST_SIZE_MAX < XATTR_TOTAL_SIZE_MAX);
     assert!(CHUNK_SIZE.is_multiple_of(CHECKSUM_BLOCK_SIZE as u64));
     assert!(NAME_SIZE_MAX < SYMLINK_SIZE_MAX);
-    assert!(BODY_SIZE_MAX <= BODIES_IN_MEMORY_MAX);
     assert!(BODY_SIZE_MAX as u64 <= OPENED_LAYOUT_MAX as u64 * CHUNK_SIZE);
     assert!(5 * STRING_SIZE_MAX + ENVELOPE_SIZE_MAX < XML_SIZE_MAX);
     assert!(KEY_SIZE_MAX * 2 + PICKLE_DEPTH_MAX < ENVELOPE_SIZE_MAX);
     assert!(BODY_SIZE_MAX <= OPEN_CONTENTS_MAX);
-    assert!(XML_SIZE_MAX < BODY_SIZE_MAX);
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
-    assert!(BACKUP_EVERY_DEFAULT > 0);
-    assert!(CONNECT_TIMEOUT.as_millis() < COMMAND_TIMEOUT.as_millis());
-    assert!(LOG_SHOWN_DEFAULT <= LOG_SHOWN_MAX);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

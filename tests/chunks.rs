@@ -19,7 +19,7 @@ use htfs::proto::chunk::{
 use htfs::proto::cluster::ListMembers;
 use htfs::proto::gateway::{Discard, Take};
 use htfs::proto::server::SyncChunk;
-use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, Whence};
+use htfs::types::{ChunkKey, ChunkVersion, Cut, Extent, Ino, ServerId, Whence};
 
 fn key(ino: u64, index: u64) -> ChunkKey {
     ChunkKey { ino: Ino(ino), index, incarnation: 0 }
@@ -53,8 +53,8 @@ fn ranges_are_written_and_read_over_the_wire() {
     let expected = [vec![1; 100_000], vec![0; 100_000], vec![1; 100_000]].concat();
     assert!(rpc.call(url, read(chunk, 0, 1 << 20)).expect("read") == expected);
     let call = Punch { chunk, version: version.clone(), offset: 65_536, length: 65_536 };
-    // What was made zeros counts as a hole, although it has its room.
-    assert_eq!(rpc.call(url, call).expect("punch"), 2 * 65_536 + (300_000 - 4 * 65_536));
+    // What was made zeros has kept its room, but where the hole is now.
+    assert_eq!(rpc.call(url, call).expect("punch"), 3 * 65_536 + (300_000 - 4 * 65_536));
     let seek = |offset, whence| {
         let call = Seek { chunk, version: version.clone(), offset, whence };
         rpc.call(url, call).expect("seek")
@@ -104,6 +104,12 @@ fn a_server_knows_what_it_holds() {
     assert_eq!(kind(rpc.call(url, read(key(4, 0), 0, 1))), ErrorKind::NotFound);
 }
 
+/// Which server is at a URL.
+fn id_of(rpc: &Rpc, cluster: &Cluster, url: &str) -> Option<ServerId> {
+    let members = rpc.call(&cluster.master.url, ListMembers {}).expect("members");
+    Some(members.into_iter().find(|member| member.url.as_str() == url)?.server)
+}
+
 #[test]
 fn contents_are_copied_from_server_to_server() {
     let cluster = Cluster::start(&Kind::Rust, 2);
@@ -111,9 +117,7 @@ fn contents_are_copied_from_server_to_server() {
     let (there, here) = (&cluster.chunks[0].url, &cluster.chunks[1].url);
     let data: Vec<u8> = (0..10_000_000u32).map(|n| (n % 253).to_le_bytes()[0]).collect();
     rpc.call(there, write(key(1, 0), 1 << 20, data.clone())).expect("write");
-    let members = rpc.call(&cluster.master.url, ListMembers {}).expect("members");
-    let other = members.into_iter().find(|member| member.url.as_str() == there);
-    let server = other.expect("it has joined").server;
+    let server = id_of(&rpc, &cluster, there).expect("it has joined");
     let copy = Copy {
         from_server: Optional(Some(server)),
         from_chunk: key(1, 0),
@@ -124,10 +128,54 @@ fn contents_are_copied_from_server_to_server() {
         offset: 0,
         length: 11_000_000,
     };
-    rpc.call(here, copy).expect("copy");
+    rpc.call(here, copy.clone()).expect("copy");
     let mut expected = [vec![0; (1 << 20) - 100], data].concat();
     expected.truncate(11_000_000);
     assert!(rpc.call(here, read(key(2, 0), 0, 64 << 20)).expect("read") == expected);
+
+    // From elsewhere nothing is copied: nobody is even called there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let stranger = format!("https://{}", listener.local_addr().expect("its address"));
+    let from_server = Optional(Some(stranger.parse().expect("a URL")));
+    let answer = rpc.call(here, Copy { from_server, ..copy });
+    assert_eq!(kind(answer), ErrorKind::UnknownServer);
+    assert!(listener.accept().is_err(), "the stranger was called");
+}
+
+#[test]
+fn a_server_that_joined_just_now_is_copied_from() {
+    let mut cluster = Cluster::start(&Kind::Rust, 1);
+    let rpc = Rpc::new();
+    let copy = |from: ServerId| Copy {
+        from_server: Optional(Some(from)),
+        from_chunk: key(1, 0),
+        from_version: ChunkVersion::of(1),
+        from_offset: 0,
+        chunk: key(2, 0),
+        version: ChunkVersion::of(1),
+        offset: 0,
+        length: 5,
+    };
+    let here = cluster.chunks[0].url.clone();
+    assert_eq!(kind(rpc.call(&here, copy(ServerId::new(1)))), ErrorKind::UnknownServer);
+    cluster.add_chunk();
+    let there = &cluster.chunks[1].url;
+    rpc.call(there, write(key(1, 0), 0, "hello")).expect("write");
+    let mut from = None;
+    wait_until("it has joined", SOON, || {
+        from = id_of(&rpc, &cluster, there);
+        from.is_some()
+    });
+    let copied = thread::scope(|scope| {
+        let copies: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| Rpc::new().call(&here, copy(from.clone().expect("it has joined"))))
+            })
+            .collect();
+        copies.into_iter().map(|copy| copy.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert!(copied.into_iter().all(|copy| copy.is_ok()));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -129,6 +129,34 @@ fn a_dialect_that_the_servers_do_not_speak_is_an_error_at_once() {
             assert!(start.elapsed() < Duration::from_secs(10), "waiting does not make it better");
         }
     }
+}
+
+#[test]
+fn an_embedded_system_is_nobody_elses() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let (data, at) = (dir.path().join("data"), dir.path().join("mnt"));
+    fs::create_dir(&at).unwrap();
+    fs::create_dir_all(data.join("keys")).unwrap();
+    let refused = |words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        let line = complaint(command.arg(&at).arg("--embedded").arg(&data));
+        assert!(line.contains(words), "{line}");
+    };
+    let give = |path: &Path, to: u32| std::os::unix::fs::chown(path, Some(to), None).unwrap();
+    let own = fs::metadata(&data).unwrap().uid();
+    for path in [data.clone(), data.join("keys")] {
+        give(&path, 4711);
+        refused("belongs to user 4711");
+        give(&path, own);
+    }
+    fs::write(data.join("keys/privkey.pem"), "mine").unwrap();
+    give(&data.join("keys/privkey.pem"), 4711);
+    refused("belongs to user 4711");
+    fs::remove_dir_all(data.join("keys")).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+    refused("written by everybody");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was made");
 }
 
 fn make_keys(dir: &Path) {

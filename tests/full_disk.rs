@@ -305,3 +305,43 @@ fn deleting_on_a_mount_frees_a_disk_that_is_full_to_the_last_byte() {
     });
     std::fs::write(mount.path("new"), vec![7; MIB]).expect("there is room again");
 }
+
+#[test]
+fn an_append_that_finds_a_full_disk_leaves_neither_zeros_nor_a_part() {
+    let dir = tempfile::tempdir().expect("there is a place for temporary directories");
+    let disk = mount_below(dir.path());
+    let mut cluster = Cluster::start(&Kind::Rust, 0);
+    cluster.chunks.push(cluster.chunk_in(dir.path()));
+    let (mount, other) = (Mount::ours(&cluster, &[]), Mount::ours(&cluster, &[]));
+    let path = mount.path("log");
+    let record = |number: usize| format!("record {number};").repeat(1 << 12).into_bytes();
+    let append = |number: usize| {
+        let mut log = std::fs::File::options().append(true).create(true).open(&path)?;
+        std::io::Write::write_all(&mut log, &record(number))
+    };
+    let written: usize = 3;
+    (0..written).for_each(|number| append(number).expect("there is room"));
+    let filler = disk.fill(limits::DISK_RESERVE);
+    let mut whole: Vec<u8> = (0..written).flat_map(record).collect();
+    for _ in 0..3 {
+        // What is left of the room that the server gives away without asking is not much.
+        let mut number = written;
+        let refused = loop {
+            match append(number) {
+                Ok(()) => whole.extend(record(number)),
+                refused => break refused,
+            }
+            number += 1;
+            assert!(number < 10_000, "it never fills");
+        };
+        assert_no_space(refused);
+        for mount in [&mount, &other] {
+            let found = std::fs::read(mount.path("log")).expect("it can be read");
+            assert!(found == whole, "{} bytes instead of {}", found.len(), whole.len());
+        }
+    }
+    std::fs::remove_file(filler).expect("it is ours");
+    append(7).expect("there is room again");
+    whole.extend(record(7));
+    assert!(std::fs::read(other.path("log")).expect("it can be read") == whole);
+}

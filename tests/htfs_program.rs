@@ -8,7 +8,9 @@ use common::cluster::{Cluster, Kind};
 use common::python::Python;
 use common::rpc::Rpc;
 use common::{SOON, Shown, keys, wait_until};
+use htfs::proto::chunk::{Stat, Write};
 use htfs::proto::cluster::{ListServers, ServerUrls};
+use htfs::types::{ChunkKey, ChunkVersion, Extent, Ino};
 
 fn htfs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_htfs"));
@@ -43,6 +45,10 @@ fn its_help_has_an_example_of_every_command() {
             assert!(help.contains(word), "{word} is not in {help}");
         }
     }
+    let help = text(&htfs(&["gc", "--help"]).stdout);
+    for word in ["Example:", "--master", "--confirm", "--yes", "--json", "lost+found"] {
+        assert!(help.contains(word), "{word} is not in {help}");
+    }
     for wrong in [
         &[][..],
         &["nonsense"],
@@ -51,6 +57,7 @@ fn its_help_has_an_example_of_every_command() {
         &["status", "--master", "https://a:1", "--server", "https://a:1"],
         &["log", "--limit", "0"],
         &["log", "--limit", "many"],
+        &["gc", "--yes"],
     ] {
         let output = htfs(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", Shown(&output));
@@ -157,4 +164,30 @@ fn a_server_of_the_homework_has_no_log_to_show() {
     assert_eq!(output.status.code(), Some(1));
     let status = text(&output.stdout);
     assert!(status.contains("it answered: ") && status.contains("not supported"), "{status}");
+}
+
+#[test]
+fn chunks_that_no_file_refers_to_are_shown_and_removed_when_somebody_says_so() {
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let (rpc, url) = (Rpc::new(), cluster.chunks[0].url.as_str());
+    let master = ["--master", cluster.master.url.as_str()];
+    let ask_for = |command: &[&str]| good(&[command, &master].concat());
+    let chunk = ChunkKey { ino: Ino(1 << 20), index: 0, incarnation: 7 };
+    let extents = vec![Extent { offset: 0, data: vec![1; 100_000].into() }];
+    rpc.call(url, Write { chunk, version: ChunkVersion::of(1), extents }).expect("write");
+    wait_until("it is found", SOON, || ask_for(&["gc"]).contains("the first is removed in 6 days"));
+    let status = ask_for(&["status"]);
+    assert!(status.contains("1 chunk that no file refers to"), "{status}");
+    let json: serde_json::Value = serde_json::from_str(&ask_for(&["gc", "--json"])).expect("JSON");
+    assert_eq!(json["servers"][0]["strays"], 1, "{json}");
+
+    // Nobody can be asked here whether that is meant.
+    let refused = ask(&[&["gc", "--confirm"][..], &master].concat());
+    assert_eq!(refused.status.code(), Some(1), "{}", Shown(&refused));
+    assert!(text(&refused.stderr).contains("--yes"), "{}", Shown(&refused));
+    let is_there = || rpc.call(url, Stat { chunk }).is_ok();
+    assert!(is_there());
+    ask_for(&["gc", "--confirm", "--yes"]);
+    wait_until("it is removed", SOON, || !is_there());
+    wait_until("and not counted", SOON, || ask_for(&["gc"]).contains("none"));
 }

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use common::cluster::{Cluster, Kind};
 use common::keys;
@@ -16,7 +15,6 @@ use htfs::client::classic::{HtProxy, Memory};
 use htfs::client::fuse::Options;
 use htfs::client::mount::Mounted;
 use htfs::limits;
-use htfs::rpc::patience::Patience;
 use htfs::rpc::tls::Trust;
 use htfs::rpc::{CallError, Method, RpcClient};
 
@@ -36,10 +34,6 @@ impl Calls for Counting {
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send {
         self.calls.lock().expect("nobody panics with the list").push((url.to_owned(), M::NAME));
         self.client.call(url, call)
-    }
-
-    fn end_of(&self, patience: &Patience) -> Option<Instant> {
-        self.client.end_of(patience)
     }
 }
 

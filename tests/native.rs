@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fake_cluster::FakeCluster;
 
 use htfs::client::native::NativeFs;
-use htfs::client::vfs::{self, Handle, OpenFlags};
+use htfs::client::vfs::{self, Attempt, Handle, OpenFlags};
 use htfs::error::ErrorKind;
 use htfs::limits::CHUNK_SIZE;
 use htfs::proto::session::{Lock, LockKind};
@@ -118,7 +118,7 @@ async fn a_rename_that_comes_too_late_does_not_look_done() {
     let (other, _guard) = cluster.client().await;
     let (a, b) = (name("a"), name("b"));
     other.mkdir(Ino::ROOT, &a, 0o755, &ROOT).await.unwrap();
-    let look = |name: &Name| vfs::Vfs::lookup(&late, Ino::ROOT, name.clone(), ROOT);
+    let look = |name: &Name| vfs::Vfs::lookup(&late, Ino::ROOT, name.clone(), ROOT, Attempt::First);
     let ino = look(&a).await.unwrap().ino;
     other.rename((Ino::ROOT, &a), (Ino::ROOT, &b), RenameMode::Replace, &ROOT).await.unwrap();
     // The kernel still trusts the old name, and asks for the new one.
@@ -215,6 +215,33 @@ async fn an_error_of_a_background_write_is_told_once_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn an_append_that_fails_leaves_nothing_behind() {
+    let cluster = FakeCluster::new();
+    let ((a, _a), (b, _b)) = (cluster.client().await, cluster.client().await);
+    let (_, ino) = create(&a, "f").await;
+    let flags = OpenFlags(libc::O_RDWR | libc::O_APPEND);
+    for options in [0, libc::O_SYNC] {
+        truncate(&a, ino, 0).await;
+        let flags = OpenFlags(flags.0 | options);
+        let handle = a.open(ino, flags, &ROOT).await.unwrap().handle;
+        let append = async |text: &'static [u8]| {
+            a.write(handle, 0, Bytes::from_static(text), true, &ROOT).await
+        };
+        assert_eq!(append(b"one;").await.unwrap(), 0);
+        cluster.failing_writes.store(1, Ordering::SeqCst);
+        assert_eq!(append(b"two, longer;").await.unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(a.dirty_byte_count(), 0, "no later attempt brings it after all");
+        for fs in [&a, &b] {
+            assert_eq!(fs.getattr(ino).await.unwrap().size, 4);
+            assert_eq!(read_all(fs, ino).await, b"one;");
+        }
+        assert_eq!(append(b"six;").await.unwrap(), 4);
+        assert_eq!(read_all(&b, ino).await, b"one;six;");
+        a.release(handle).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn cuts_and_holes_read_as_zeros() {
     let cluster = FakeCluster::new();
     let (fs, _guard) = cluster.client().await;
@@ -274,9 +301,13 @@ async fn an_fsync_costs_what_was_written_since_the_last() {
     let other = b.open(ino, READ_WRITE, &ROOT).await.unwrap();
     write(&b, other.handle, 5, b"there").await;
     b.flush(other.handle, 1).await.unwrap();
-    until(async || a.read(handle, 0, 10).await.unwrap() == "againthere").await;
-    a.fsync(handle).await.unwrap();
-    assert_eq!(synced(), [0, 1, 2], "what another mount changed may be anywhere");
+    // What another mount changed may be anywhere, once this one has heard of it.
+    until(async || {
+        a.fsync(handle).await.unwrap();
+        synced() == [0, 1, 2]
+    })
+    .await;
+    assert_eq!(a.read(handle, 0, 10).await.unwrap(), "againthere");
 }
 
 #[tokio::test]

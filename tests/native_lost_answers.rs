@@ -14,7 +14,9 @@ use fake_cluster::{FakeCluster, Mishap};
 use htfs::client::native::NativeFs;
 use htfs::client::vfs::{Notify, OpenFlags};
 use htfs::error::{ErrorKind, Result};
-use htfs::types::{Credentials, Ino, Name, RenameMode, SetAttr};
+use tokio::sync::oneshot::{Receiver, channel};
+
+use htfs::types::{Attr, Credentials, Ino, Name, RenameMode, SetAttr};
 
 const ROOT: Credentials = Credentials::ROOT;
 const READ_WRITE: OpenFlags = OpenFlags(libc::O_RDWR);
@@ -54,12 +56,27 @@ impl Notify for Told {
         false
     }
 
-    fn attributes_now(&self, ino: Ino) {
-        self.attributes(ino);
+    fn attributes_now(&self, now: &Attr) {
+        self.attributes(now.ino);
     }
 
     fn contents_now(&self, ino: Ino) {
         self.contents(ino);
+    }
+
+    fn range_now(&self, ino: Ino, _: u64, _: u64) {
+        self.contents(ino);
+    }
+
+    fn contents_in_turn(&self, ino: Ino) -> Receiver<()> {
+        self.contents(ino);
+        let (done, told) = channel();
+        done.send(()).unwrap();
+        told
+    }
+
+    fn size(&self, _: Ino) -> Option<u64> {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod log;
 pub mod status;
+pub mod strays;
 
 use std::path::Path;
 
@@ -43,13 +44,18 @@ fn failure(error: CallError) -> FsError {
 /// When something was, in local time, and how long ago.
 fn moment(time: Timestamp, age_s: u64) -> String {
     let date = LocalTime::of_system().date_of(time).strftime("%Y-%m-%d %H:%M:%S");
-    let (count, unit) = match age_s {
-        0..120 => (age_s, "s"),
-        120..7200 => (age_s / 60, "min"),
-        7200..172_800 => (age_s / 3600, "h"),
-        _ => (age_s / 86_400, "days"),
+    format!("{date}, {} ago", duration(age_s))
+}
+
+/// A number of seconds in the unit that fits.
+fn duration(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "days"),
     };
-    format!("{date}, {count} {unit} ago")
+    format!("{count} {unit}")
 }
 
 /// A number with the noun that it counts.

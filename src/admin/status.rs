@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::strays::Garbage;
 use super::{columns, count, failure, moment};
 use crate::clock::Timestamp;
 use crate::error::{ErrorKind, FsError, Result};
@@ -20,6 +21,9 @@ use crate::types::ServerUrl;
 #[derive(Debug, Serialize)]
 pub struct Status {
     servers: Vec<ServerStatus>,
+    /// What chunk servers hold that no file refers to, if the master was asked and tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    garbage: Option<Garbage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,7 +57,9 @@ impl Status {
         // What does not list its servers is asked itself, and says why.
         let listed = client.call(master.as_str(), ListServers {}).await;
         let chunks = listed.map_or_else(|_| Vec::new(), |ServerUrls(chunks)| chunks);
-        Self::of(client, std::iter::once(master).chain(chunks).collect()).await
+        let garbage = Garbage::of(client, &master).await.ok();
+        let all = std::iter::once(master).chain(chunks).collect();
+        Self { garbage, ..Self::of(client, all).await }
     }
 
     /// Asks servers, some of them at once.
@@ -74,7 +80,8 @@ impl Status {
         }
         let mut servers = asking.join_all().await;
         servers.sort_by_key(|(number, _)| *number);
-        Self { servers: servers.into_iter().map(|(_, server)| server).collect() }
+        let servers = servers.into_iter().map(|(_, server)| server).collect();
+        Self { servers, garbage: None }
     }
 
     /// Whether all servers have answered.
@@ -120,7 +127,9 @@ impl fmt::Display for Status {
                 }
             }
         });
-        f.write_str(&columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))
+        f.write_str(&columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>()))?;
+        let mut notes = self.garbage.iter().flat_map(Garbage::notes);
+        notes.try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 

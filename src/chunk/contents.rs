@@ -22,7 +22,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::classic::Entry;
 use crate::store::table::Counts;
-use crate::store::{DataDir, Store};
+use crate::store::{DataDir, Record as _, Store};
 use crate::types::{Key, StoredValue, Ttl};
 
 /// The role, in the data directory's marker and in dumps of earlier versions.
@@ -86,6 +86,14 @@ impl Contents {
             let ttl_s = stored.expires.since_ms(now) / 1000;
             Entry { value, ttl_s }
         }))
+    }
+
+    /// How many bytes the value under a key has; 0 if there is none.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn size(&self, key: &Key) -> Result<u64> {
+        Ok(self.index().get(key)?.map_or(0, |stored| stored.size()))
     }
 
     /// Stores a value for a time, or deletes the key if that is none.

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
+use crate::descriptors;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::listen::Listen;
@@ -133,6 +134,7 @@ impl Running {
 /// # Errors
 /// Says in one line what is wrong with the keys, the address or the data directory.
 pub async fn start(config: Config) -> Result<Running> {
+    descriptors::want();
     let keys = |error: TlsError| FsError::new(ErrorKind::InvalidArgument, error.to_string());
     let certificate = tls::Identity::load(&config.cert, &config.key).map_err(keys)?;
     let trust = Trust::load(config.ca.as_ref().unwrap_or(&config.cert)).map_err(keys)?;

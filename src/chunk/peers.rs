@@ -39,17 +39,14 @@ impl Peers {
     /// # Errors
     /// `UnknownServer`; that the master cannot be asked.
     pub async fn locate(&self, name: &ServerId) -> Result<Located> {
-        self.addresses.of(name, || self.members()).await
+        self.addresses.of_member(name, || self.members()).await
     }
 
     /// Asks another chunk server, wherever it is now.
     ///
     /// # Errors
     /// As [`Peers::locate`]; those of the call.
-    pub async fn ask<M: Method>(&self, name: &ServerId, call: M) -> Result<M::Answer>
-    where
-        M: Clone,
-    {
+    pub async fn ask<M: Method + Clone>(&self, name: &ServerId, call: M) -> Result<M::Answer> {
         let located = self.locate(name).await?;
         match self.client.call(&located.address, call.clone()).await {
             Err(error @ CallError::Unreachable { .. }) => {

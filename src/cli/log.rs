@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::outlet::Outlet;
+use crate::output::Outlet;
 
 /// The levels of the log, by name.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -21,9 +21,9 @@ const CRATES: [&str; 8] =
     ["htfs", "fjall", "fuser", "hyper", "hyper_util", "lsm_tree", "rustls", "tokio"];
 
 /// The modules of this crate, which filters can name.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 19] = [
     "admin", "chunk", "cli", "client", "clock", "dump", "embedded", "error", "extent", "limits",
-    "listen", "master", "pickle", "proto", "rpc", "store", "types",
+    "listen", "master", "output", "pickle", "proto", "random", "rpc", "store", "types",
 ];
 
 /// What to log: levels, for everything or for a part of the program.

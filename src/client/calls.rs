@@ -1,10 +1,8 @@
 //! How the client calls servers: over the network, or inside the process in tests.
 
 use std::future::Future;
-use std::time::Instant;
 
-use crate::rpc::patience::Patience;
-use crate::rpc::{CallError, Method, RpcClient};
+use crate::rpc::{CallError, Method, Patience, RpcClient};
 
 /// Something that carries calls to servers. Clones share what is behind them.
 pub trait Calls: Clone + Send + Sync + 'static {
@@ -15,8 +13,10 @@ pub trait Calls: Clone + Send + Sync + 'static {
         call: M,
     ) -> impl Future<Output = Result<M::Answer, CallError>> + Send;
 
-    /// When a call ends that begins now and has this patience; `None` if it may go on for ever.
-    fn end_of(&self, patience: &Patience) -> Option<Instant>;
+    /// How long whoever calls this waits for several calls together, from now on.
+    fn patience(&self) -> Patience {
+        Patience::current()
+    }
 }
 
 impl Calls for RpcClient {
@@ -28,7 +28,7 @@ impl Calls for RpcClient {
         Self::call(self, url, call)
     }
 
-    fn end_of(&self, patience: &Patience) -> Option<Instant> {
-        Self::end_of(self, patience)
+    fn patience(&self) -> Patience {
+        Self::patience(self)
     }
 }

@@ -1,7 +1,9 @@
 //! FUSE: converts the kernel's requests and our replies, and knows nothing else.
 //!
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
-//! `deadline` says how long requests may take, and `report` what went wrong; `notify` tells the kernel what others changed; `who` finds out about the calling process.
+//! `deadline` says how long requests may take, and `report` what went wrong; `notify` tells the kernel
+//! what others changed; `who` finds out about the calling process; `sizes` is what the kernel believes of files, and `retries`
+//! which calls it has begun anew.
 //!
 //! A request that needs nobody else is answered at once, every other by a task of its own: so one
 //! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
@@ -14,6 +16,8 @@ mod direct;
 mod filesystem;
 mod notify;
 mod report;
+mod retries;
+mod sizes;
 mod who;
 
 use std::ffi::OsStr;
@@ -31,18 +35,20 @@ use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::vfs::{KernelPolicy, Vfs, shown};
+use crate::client::vfs::{Attempt, KernelPolicy, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::rpc::Patience;
 use crate::rpc::shards::{Shard, Turn};
-use crate::types::{Credentials, Ino};
+use crate::types::{Credentials, Ino, shown_path};
 
-use answer::Answer;
+use answer::{Answer, Telling};
 use convert::{bytes, errno, mount_options};
 use deadline::{Deadline, Deadlines};
 use direct::mount_directly;
 use notify::KernelNotify;
 use report::Reports;
+use retries::{Refusable, Retries};
+use sizes::KernelSizes;
 
 /// Parts of the log that are of no interest: fuser warns of every request that it has no method
 /// for, and the kernel knows what to do without.
@@ -77,12 +83,19 @@ pub fn mount_session<V: Vfs>(
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
     let config = mount_options(options, policy);
+    let kernel = Arc::new(Kernel {
+        ttl: policy.cache_ttl,
+        sizes: Arc::new(KernelSizes::new()),
+        retries: Retries::default(),
+    });
+    let sizes = Arc::clone(&kernel.sizes);
     let shared = Shared {
         mountpoint: mountpoint.to_owned(),
         deadlines: Deadlines::new(options.timeout),
         reports: Reports::default(),
+        kernel: Arc::clone(&kernel),
     };
-    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime };
+    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime, kernel };
     let session = match mount_directly(mountpoint, options, policy)? {
         Some((device, mounted)) => {
             let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
@@ -91,25 +104,33 @@ pub fn mount_session<V: Vfs>(
         }
         None => fuser::Session::new(adapter, mountpoint, &config)?,
     };
-    vfs.notify_with(Arc::new(KernelNotify::start(session.notifier())?));
+    vfs.notify_with(Arc::new(KernelNotify::start(session.notifier(), sizes)?));
     Ok(move || session.run())
 }
 
 /// A file system as fuser wants it.
-#[derive(Debug)]
 struct Adapter<V> {
     vfs: V,
     policy: KernelPolicy,
     shared: Arc<Shared>,
     runtime: Runtime,
+    kernel: Arc<Kernel>,
+}
+
+/// The kernel, as far as answers to it depend on what was answered before.
+struct Kernel {
+    /// How long it may use names and attributes.
+    ttl: Duration,
+    sizes: Arc<KernelSizes>,
+    retries: Retries,
 }
 
 /// What the requests of a mount have in common.
-#[derive(Debug)]
 struct Shared {
     mountpoint: PathBuf,
     deadlines: Deadlines,
     reports: Reports,
+    kernel: Arc<Kernel>,
 }
 
 impl Shared {
@@ -124,7 +145,7 @@ impl Shared {
             let separator = if subject.operation.contains("xattr") { " " } else { "/" };
             path.extend([separator.as_bytes(), &subject.name].concat());
         }
-        shown(&path)
+        shown_path(&path)
     }
 
     fn finish<T, R: Answer<T>>(
@@ -132,13 +153,20 @@ impl Shared {
         vfs: &impl Vfs,
         subject: &Subject,
         reply: R,
-        (outcome, ttl): (Result<T>, Duration),
+        outcome: Result<T>,
     ) {
+        let kernel = &self.kernel;
+        let is_stale = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale);
+        // Before the answer, as that lets the next request come.
+        kernel.retries.note(subject.thread, &subject.refusable, is_stale);
         match outcome {
-            Ok(done) => reply.answer(done, ttl),
+            Ok(done) => {
+                let (sizes, received) = (&kernel.sizes, subject.received);
+                reply.answer(done, Telling { ttl: kernel.ttl, sizes, received });
+            }
             Err(error) => {
                 self.reports.tell(subject.operation, || self.path(vfs, subject), &error);
-                reply.refuse(errno(&error), ttl);
+                reply.refuse(errno(&error), kernel.ttl);
             }
         }
     }
@@ -152,20 +180,45 @@ const SIGNAL_PERIOD: Duration = Duration::from_millis(300);
 struct Subject {
     /// The thread that waits for the answer.
     thread: u32,
+    /// When the request was read from the kernel.
+    received: Instant,
+    /// What it is if it is answered `ESTALE`.
+    refusable: Refusable,
     operation: &'static str,
     ino: INodeNo,
     name: Bytes,
 }
 
 fn on(request: &Request, operation: &'static str, ino: INodeNo) -> Subject {
-    Subject { thread: request.pid(), operation, ino, name: Bytes::new() }
+    let (thread, received) = (request.pid(), Instant::now());
+    Subject { thread, received, refusable: Refusable::Lookup, operation, ino, name: Bytes::new() }
 }
 
 fn at(request: &Request, operation: &'static str, ino: INodeNo, name: &OsStr) -> Subject {
     Subject { name: bytes(name), ..on(request, operation, ino) }
 }
 
+impl Subject {
+    /// For an `open`.
+    fn of_open(self) -> Self {
+        Self { refusable: Refusable::Open, ..self }
+    }
+
+    /// For a `create`.
+    fn of_create(self) -> Self {
+        Self { refusable: Refusable::Create(self.ino, self.name.clone()), ..self }
+    }
+}
+
 impl<V: Vfs> Adapter<V> {
+    /// Whether the kernel begins anew if this is answered `ESTALE`.
+    fn attempt(&self, subject: &Subject) -> Attempt {
+        match subject.refusable {
+            Refusable::Lookup => self.kernel.retries.of_lookup(subject.thread),
+            _ => self.kernel.retries.of_open(subject.thread, &subject.refusable),
+        }
+    }
+
     /// Who calls. Where only the kernel looks at permissions, it knows enough of the groups.
     fn who(&self, request: &Request, umask: u32) -> Credentials {
         let groups = if self.policy.is_posix { who::groups(request) } else { Vec::new() };
@@ -182,7 +235,6 @@ impl<V: Vfs> Adapter<V> {
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
-        let ttl = self.policy.cache_ttl;
         let is_repeated = subject.operation == "read";
         let deadline = self.shared.deadlines.of(subject.ino, subject.thread, is_repeated);
         // Work without a deadline ends with the wish of whoever waits for it.
@@ -192,7 +244,7 @@ impl<V: Vfs> Adapter<V> {
         let shard = turn.as_ref().map(Turn::shard);
         let _entered = shard.map(Shard::enter);
         if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return self.shared.finish(&self.vfs, &subject, reply, (outcome, ttl));
+            return self.shared.finish(&self.vfs, &subject, reply, outcome);
         }
         // The task looks again first of all, so nothing is missed that happened meanwhile.
         let runtime = shard.map_or_else(|| self.runtime.clone(), |shard| shard.runtime().clone());
@@ -212,7 +264,7 @@ impl<V: Vfs> Adapter<V> {
                 }
                 Err(_) => {}
             }
-            shared.finish(&vfs, &subject, reply, (outcome, ttl));
+            shared.finish(&vfs, &subject, reply, outcome);
             given_up.inspect(CancellationToken::cancel);
             if let Some(work) = unfinished
                 && let Err(error) = work.await
@@ -230,7 +282,6 @@ impl<V: Vfs> Adapter<V> {
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
-        let ttl = self.policy.cache_ttl;
         let given_up = CancellationToken::new();
         let (shared, vfs) = (Arc::clone(&self.shared), self.vfs.clone());
         let work = patience(None, Some(given_up.clone())).scope(work);
@@ -244,7 +295,7 @@ impl<V: Vfs> Adapter<V> {
                     work.await
                 }
             };
-            shared.finish(&vfs, &subject, reply, (outcome, ttl));
+            shared.finish(&vfs, &subject, reply, outcome);
         });
     }
 }

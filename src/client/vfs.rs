@@ -1,10 +1,14 @@
 //! What a mounted file system can do, in the words of the kernel but without FUSE's types.
 //!
 //! `fuse` stands above it and converts arguments and replies; below it stands one file system.
+//! `kernel` is about what the kernel knows and may do by itself.
+
+mod kernel;
+
+mod notify;
 
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +19,9 @@ use crate::types::{
     Access, Attr, Cookie, Credentials, DirEntry, FileKind, Ino, Name, RenameMode, SetAttr, Whence,
     XattrMode,
 };
+
+pub use kernel::{Attempt, KernelPolicy};
+pub use notify::Notify;
 
 /// An open file or directory. The number is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,34 +109,6 @@ pub struct Listing {
     pub unsent: Vec<Ino>,
 }
 
-/// What the kernel may do by itself, and what it leaves to the file system.
-#[derive(Clone, Copy, Debug)]
-pub struct KernelPolicy {
-    /// How long it uses names, absent ones included, and attributes without asking again.
-    pub cache_ttl: Duration,
-    /// The file system does all that POSIX knows: locks, umask and ACLs, set-id bits, devices. Of
-    /// one that does not, the kernel applies the umask and keeps the locks of its own machine.
-    pub is_posix: bool,
-}
-
-/// Who else holds copies of names, attributes and contents: the kernel. The calls must not wait
-/// for an operation of the mount.
-pub trait Notify: Send + Sync {
-    /// What a name stands for has changed.
-    fn entry(&self, parent: Ino, name: &Name);
-    /// Attributes have changed, the contents have not.
-    fn attributes(&self, ino: Ino);
-    /// Contents and attributes have changed.
-    fn contents(&self, ino: Ino);
-    /// Whether something that it was told is not forgotten yet.
-    fn is_behind(&self) -> bool;
-    /// Attributes may have changed, and are forgotten when this returns, which is at once.
-    fn attributes_now(&self, ino: Ino);
-    /// Contents and attributes have changed, and are forgotten when this returns. It may wait for
-    /// reads of the kernel that are under way, and for writes: what was stored in mappings comes first.
-    fn contents_now(&self, ino: Ino);
-}
-
 /// A file system; clones share everything. Every call may come from any thread, at any time.
 pub trait Vfs: Clone + Send + Sync + 'static {
     /// What the kernel may do by itself.
@@ -145,6 +124,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         parent: Ino,
         name: Name,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Attr>> + Send;
 
     /// Attributes of an inode that the kernel knows by its number only, from a file handle
@@ -244,6 +224,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         ino: Ino,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<Opened>> + Send;
 
     /// Makes a file, or finds it, and opens it.
@@ -254,6 +235,7 @@ pub trait Vfs: Clone + Send + Sync + 'static {
         mode: u32,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<(Attr, Opened)>> + Send;
 
     /// Up to `size` bytes from `offset`; fewer only at the end of the file.
@@ -403,16 +385,6 @@ pub trait Vfs: Clone + Send + Sync + 'static {
 
     /// Stores everything that was written and is only here; tries all, and gives the first error.
     fn store_all(&self) -> impl Future<Output = Result<()>> + Send;
-}
-
-/// A path for people: on one line, whatever is in it.
-#[must_use]
-pub fn shown(path: &[u8]) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    String::from_utf8_lossy(path).chars().map(escaped).collect()
 }
 
 fn unsupported() -> FsError {

@@ -34,6 +34,9 @@ pub const SMALL_FILE_SIZE_MAX: u64 = 64 << 10;
 /// How long opening a small file waits for them at most.
 pub const EARLY_CONTENTS_WAIT: Duration = Duration::from_millis(20);
 
+/// How long a direct write waits at most until the kernel has dropped its pages there.
+pub const DROPPED_PAGES_WAIT: Duration = Duration::from_millis(100);
+
 /// Names, present or absent, that a mount remembers.
 pub const ENTRIES_CACHED_MAX: usize = 131_072;
 
@@ -81,12 +84,6 @@ pub const STALE_ATTEMPTS_MAX: u32 = 8;
 /// the process that waits got a signal.
 pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 
-/// How long who wants a lock waits for those who have closed the file and whose locks are about to be
-/// freed. Longer than that takes; if a server hangs, the master tells who is in the way.
-pub const LOCK_LEAVE_WAIT: Duration = Duration::from_secs(1);
-
-/// How often a lock is asked for by who does not wait for it, if others leave meanwhile.
-pub const LOCK_ATTEMPTS_MAX: u32 = 4;
 /// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
 pub const LATE_INODES_MAX: usize = 1024;
 
@@ -101,6 +98,17 @@ pub const PATH_DEPTH_MAX: usize = 2048;
 
 /// Threads that it remembers for each of them.
 pub const LATE_THREADS_MAX: usize = 64;
+
+/// How long who wants a lock waits for those who have closed the file and whose locks are about to be
+/// freed. Longer than that takes; if a server hangs, the master tells who is in the way.
+pub const LOCK_LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long an open waits until the kernel has taken note of what else it is told. It may be held up by
+/// a call of another program.
+pub const KERNEL_TOLD_WAIT: Duration = Duration::from_millis(50);
+
+/// How often a lock is asked for by who does not wait for it, if others leave meanwhile.
+pub const LOCK_ATTEMPTS_MAX: u32 = 4;
 
 /// Entries that a mount asks for in one page of a directory.
 pub const LISTING_PAGE: u32 = 2048;

@@ -112,6 +112,14 @@ impl State {
         Ok(Some(Entry { value: stored.value, ttl_s }))
     }
 
+    /// About how many bytes the entry under a key has; 0 if there is none.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn size(&self, key: &Key) -> Result<u64> {
+        self.logged.read(|txn| Entries::size(txn, key))
+    }
+
     /// Stores a value for a time, or deletes the key if that is none.
     ///
     /// # Errors

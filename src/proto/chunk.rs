@@ -9,10 +9,14 @@ mod fields;
 
 use bytes::Bytes;
 
+use crate::limits::{CHUNK_LIST_MAX, CHUNK_SIZE};
 use crate::proto::field::{Field, method};
 use crate::proto::values::Done;
 use crate::rpc::{Method, Params, Value, WrongType};
 use crate::types::{ChunkKey, ChunkStat, ChunkVersion, Extent, ServerId, Space, Whence};
+
+/// What a [`Listed`] takes in memory as a value, in bytes, at most about.
+const LISTED_SIZE: u64 = 512;
 
 method! {
     /// Up to length bytes from offset on; fewer only at the chunk's end. Holes are zeros.
@@ -25,7 +29,7 @@ method! {
         offset: u64,
         /// How much.
         length: u64,
-    } -> Bytes
+    } -> Bytes, at most |call| call.length.min(CHUNK_SIZE)
 }
 
 method! {
@@ -171,7 +175,7 @@ method! {
         after: Optional<ChunkKey>,
         /// Chunks at most.
         limit: u32,
-    } -> Vec<Listed>
+    } -> Vec<Listed>, at most |call| u64::from(call.limit).min(CHUNK_LIST_MAX as u64) * LISTED_SIZE
 }
 
 method! {

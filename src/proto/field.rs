@@ -186,7 +186,8 @@ impl Field for Done {
 }
 
 /// Makes a [`crate::rpc::Method`] of a name and typed parameters. `repeatable` methods may be sent
-/// again when it is not known whether they were carried out, `once` methods may not.
+/// again when it is not known whether they were carried out, `once` methods may not. After `at most`
+/// stands what [`crate::rpc::Method::answer_size_max`] answers, if that is not 0.
 macro_rules! method {
     (@repeatable repeatable) => { true };
     (@repeatable once) => { false };
@@ -194,7 +195,7 @@ macro_rules! method {
         $(#[doc = $doc:literal])+
         [$repeat:ident] $method:ident = $name:literal {
             $( $(#[doc = $field_doc:literal])+ $field:ident: $type:ty, )*
-        } -> $answer:ty
+        } -> $answer:ty $(, at most |$call:ident| $size:expr)?
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug, PartialEq)]
@@ -210,6 +211,13 @@ macro_rules! method {
             ]];
             const REPEATABLE: bool = $crate::proto::field::method!(@repeatable $repeat);
             type Answer = $answer;
+
+            $(
+                fn answer_size_max(&self) -> u64 {
+                    let $call = self;
+                    $size
+                }
+            )?
 
             #[allow(unused_mut, reason = "a method without parameters has no contents")]
             fn take_contents(&mut self) -> Vec<::bytes::Bytes> {

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{DIRECTORY_PAGE_MAX, LAYOUT_PAGE_MAX};
 use crate::proto::field::{Packed, method};
 use crate::proto::values::Done;
 pub use crate::proto::xattr::{GetXattr, ListXattr, RemoveXattr, SetXattr};
@@ -16,6 +17,12 @@ use crate::types::{
     Access, Attr, ChunkKey, ChunkLayout, Cookie, Credentials, DirPage, FileKind, Ino, Name,
     RenameMode, SetAttr,
 };
+
+/// Bytes of an entry of a directory with its attributes: half of them are for the name.
+const ENTRY_SIZE_MAX: u64 = 512;
+
+/// Bytes of the place of a chunk: nearly all are for the URL of its server.
+const LAYOUT_SIZE_MAX: u64 = 512;
 
 /// A session of one client: see [`crate::proto::session`]. 0 stands for none.
 pub type SessionId = u64;
@@ -80,6 +87,15 @@ pub struct Written {
     pub is_modified: bool,
     /// Whether the answer is to wait until the master has this, and all it did before, on its disk.
     pub is_durable: bool,
+}
+
+/// The room that was made for an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// The version of the contents with it.
+    pub data_version: u64,
 }
 
 /// What one chunk takes up now, for the account of space.
@@ -310,7 +326,9 @@ method! {
         with_attributes: bool,
         /// Who asks.
         who: Packed<Credentials>,
-    } -> Packed<DirPage>
+    } -> Packed<DirPage>, at most |call| {
+        u64::from(call.limit).min(DIRECTORY_PAGE_MAX as u64) * ENTRY_SIZE_MAX
+    }
 }
 
 method! {
@@ -328,7 +346,9 @@ method! {
         index: u64,
         /// Chunks at most, from that index on; more than one index may be passed over for each.
         count: u32,
-    } -> Packed<Vec<ChunkLayout>>
+    } -> Packed<Vec<ChunkLayout>>, at most |call| {
+        u64::from(call.count).min(LAYOUT_PAGE_MAX as u64) * LAYOUT_SIZE_MAX
+    }
 }
 
 method! {
@@ -370,5 +390,20 @@ method! {
         who: Packed<Credentials>,
         /// The session that appends, which need not be told.
         session: SessionId,
-    } -> u64
+    } -> Packed<Appended>
+}
+
+method! {
+    /// Gives the room of an append back that could not be written, unless the file has changed since:
+    /// nothing happens then. Answers the attributes of now.
+    [once] AbortAppend = "fs.abort_append" {
+        /// The file.
+        ino: Ino,
+        /// What `fs.append` answered.
+        appended: Packed<Appended>,
+        /// Who appends.
+        who: Packed<Credentials>,
+        /// The session that appends, which need not be told.
+        session: SessionId,
+    } -> Packed<Attr>
 }

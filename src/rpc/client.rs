@@ -117,6 +117,18 @@ impl RpcClient {
         Self { is_hard: true, ..self }
     }
 
+    /// The patience of whoever calls this, from now on, for several calls together.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let patience = Patience::current();
+        let limit = self.limit(&patience);
+        patience.begun(limit)
+    }
+
+    fn limit(&self, patience: &Patience) -> Option<Duration> {
+        (!(self.is_hard && patience.is_awaited())).then_some(self.timeout)
+    }
+
     /// Calls a method of the server at `url` (`https://host:port`, perhaps with `#` and the identity
     /// of the server that is meant behind it: another one there refuses the call).
     ///
@@ -173,13 +185,6 @@ impl RpcClient {
         &self.senders[Shard::current().map_or(shared, Shard::number).min(shared)]
     }
 
-    /// When a call ends that begins now and has this patience; `None` if it may go on for ever.
-    #[must_use]
-    pub fn end_of(&self, patience: &Patience) -> Option<Instant> {
-        let is_limited = !(self.is_hard && patience.is_awaited());
-        patience.deadline(is_limited.then_some(self.timeout))
-    }
-
     /// Tries until there is an answer, nothing more may be tried, or it is over.
     async fn in_time<M: Method>(
         &self,
@@ -188,7 +193,7 @@ impl RpcClient {
         patience: &Patience,
     ) -> Result<Value, CallError> {
         let begin = Instant::now();
-        let deadline = self.end_of(patience);
+        let deadline = patience.deadline(self.limit(patience));
         let attempts = self.attempts::<M>(url, message, patience.waits(), deadline);
         let Some(deadline) = deadline else { return attempts.await };
         tokio::time::timeout_at(deadline.into(), attempts).await.unwrap_or_else(|_| {

@@ -28,6 +28,12 @@ pub trait Method: Sized + Send + 'static {
         Vec::new()
     }
 
+    /// Bytes that the answer may take, if that can be many: a server has room for them before it makes
+    /// the answer. 0 if they are few, or known only to the handler, which takes the room itself.
+    fn answer_size_max(&self) -> u64 {
+        0
+    }
+
     /// The parameters, in order.
     fn into_params(self) -> Vec<Value>;
 

@@ -10,6 +10,9 @@ tokio::task_local! {
     static PATIENCE: Patience;
 }
 
+/// Time between two looks for a server that is not where it was.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The patience of whoever waits. The default is that of work that nobody waits for, or that has its
 /// own way to begin again: a call has the whole timeout of its client, and some attempts.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +51,6 @@ impl Patience {
         Self { waits: false, ..self }
     }
 
-    /// The same, but all calls end at a moment, if there is one.
-    #[must_use]
-    pub fn ending(self, end: Option<Instant>) -> Self {
-        Self { end, ..self }
-    }
-
     /// That of the task that asks.
     #[must_use]
     pub fn current() -> Self {
@@ -65,15 +62,31 @@ impl Patience {
         PATIENCE.scope(self, work)
     }
 
-    /// Whether a call waits for a server that is not there.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        self.waits
+    /// Waits a moment before another server is looked for. False if there is no time for that.
+    pub async fn pause(&self) -> bool {
+        let is_over = |end: Instant| Instant::now() + PAUSE >= end;
+        if !self.waits || self.end.is_some_and(is_over) {
+            return false;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => true,
+            () = self.given_up() => false,
+        }
+    }
+
+    /// The same, begun now, where each call has `timeout`; for ever if `None`.
+    pub(super) fn begun(self, timeout: Option<Duration>) -> Self {
+        Self { end: self.deadline(timeout), ..self }
     }
 
     /// Whether somebody waits for the work.
     pub(super) fn is_awaited(&self) -> bool {
         self.is_awaited
+    }
+
+    /// Whether a call waits for a server that is not there.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// When a call ends that begins now, at a client with this timeout, if it has one.
@@ -82,7 +95,7 @@ impl Patience {
     }
 
     /// Returns when nobody waits any more.
-    pub async fn given_up(&self) {
+    pub(super) async fn given_up(&self) {
         match &self.given_up {
             Some(given_up) => given_up.cancelled().await,
             None => std::future::pending().await,

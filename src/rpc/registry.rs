@@ -4,8 +4,8 @@
 mod introspection;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,35 +16,76 @@ use hyper::header::HeaderName;
 use crate::error::{ErrorKind, FsError};
 use crate::rpc::fault::Fault;
 use crate::rpc::method::{Answer, Method, Params};
+use crate::rpc::peer::Peer;
 use crate::rpc::program::Program;
 use crate::rpc::wire::text::shortened;
 
 pub use introspection::{ListMethods, MethodHelp, MethodSignature, Multicall, Results, Signatures};
 
+/// Answers up to this size, in bytes, are not counted: the bound on connections bounds them.
+pub const ANSWER_UNCOUNTED_MAX: u64 = 64 << 10;
+
+/// Room in a server's memory for answers.
+pub trait AnswerRoom: Send + Sync {
+    /// Takes room for so many bytes more of the answer to the call under way; says whether there was
+    /// some in time.
+    fn take(&self, size: u64) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
 /// Who calls.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Caller {
     /// All calls of one connection share it.
     connection: Arc<()>,
-    /// Where they come from.
-    peer: Option<IpAddr>,
+    peer: Peer,
+    /// `None` where nobody counts.
+    room: Option<Arc<dyn AnswerRoom>>,
     program: Program,
     /// Calls of the connection so far, this one among them.
     calls: Arc<AtomicU64>,
     is_first: bool,
 }
 
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, program, is_first, .. } = self;
+        f.debug_struct("Caller")
+            .field("peer", peer)
+            .field("program", program)
+            .field("is_first", is_first)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Caller {
-    /// Calls of a connection from this address.
+    /// The caller behind a connection of this peer.
     #[must_use]
-    pub fn from_peer(peer: IpAddr) -> Self {
-        Self { peer: Some(peer), ..Self::default() }
+    pub fn new(peer: Peer, room: Arc<dyn AnswerRoom>) -> Self {
+        Self { peer, room: Some(room), ..Self::default() }
     }
 
-    /// Where the call comes from; `None` inside of a process.
+    /// Where the connection comes from.
     #[must_use]
-    pub fn peer(&self) -> Option<IpAddr> {
+    pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Takes room in memory for an answer of so many bytes, and what stands around them, which is to be
+    /// made after this.
+    ///
+    /// # Errors
+    /// `Busy` if there was none in time; the caller of the whole call may repeat it then.
+    pub async fn make_room(&self, size: u64) -> Result<(), FsError> {
+        match &self.room {
+            Some(room)
+                if size > ANSWER_UNCOUNTED_MAX
+                    && !room.take(size.saturating_add(ANSWER_UNCOUNTED_MAX)).await =>
+            {
+                let message = "the server has too much in memory now; try again later";
+                Err(FsError::new(ErrorKind::Busy, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same connection, with one more call, of this program.
@@ -134,20 +175,20 @@ impl Registry {
         H: Fn(M, Caller) -> F + Send + Sync + 'static,
         F: Future<Output = Result<M::Answer, FsError>> + Send + 'static,
     {
-        let handler = Box::new(move |params, caller| -> Reply {
+        let handler = Arc::new(handler);
+        let handler = Box::new(move |params, caller: Caller| -> Reply {
             match M::from_params(params) {
                 Err(wrong) => Box::pin(std::future::ready(Err(wrong.into()))),
+                Ok(call) if call.answer_size_max() > ANSWER_UNCOUNTED_MAX => {
+                    let handler = Arc::clone(&handler);
+                    Box::pin(async move {
+                        caller.make_room(call.answer_size_max()).await?;
+                        answered::<M>(handler(call, caller).await)
+                    })
+                }
                 Ok(call) => {
                     let answer = handler(call, caller);
-                    Box::pin(async move {
-                        match answer.await {
-                            Ok(answer) => Ok(answer.into_value()),
-                            Err(error) => {
-                                log(M::NAME, &error);
-                                Err(error.into())
-                            }
-                        }
-                    })
+                    Box::pin(async move { answered::<M>(answer.await) })
                 }
             }
         });
@@ -227,6 +268,16 @@ impl Registry {
             Handler::Multicall => {
                 Err(Fault::new(Fault::INVALID_CALL, "system.multicall cannot contain itself"))
             }
+        }
+    }
+}
+
+fn answered<M: Method>(outcome: Result<M::Answer, FsError>) -> Result<Value, Fault> {
+    match outcome {
+        Ok(answer) => Ok(answer.into_value()),
+        Err(error) => {
+            log(M::NAME, &error);
+            Err(error.into())
         }
     }
 }

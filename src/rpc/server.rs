@@ -1,26 +1,33 @@
 //! Serves a [`Registry`] over HTTP and TLS, within limits, until it is told to stop.
 
 mod answer;
+mod answer_room;
 mod connection;
-mod idle;
 mod memory;
+mod pace;
+mod place;
+mod places;
+mod request;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits;
+use crate::rpc::peer::Peer;
 use crate::rpc::registry::Registry;
-use crate::rpc::server::idle::IdleConnections;
-use crate::rpc::server::memory::Memory;
+use crate::rpc::server::memory::{Bodies, Memory};
+use crate::rpc::server::places::{Entry, Places, Taken};
 use crate::rpc::shards;
 use crate::rpc::tls::Identity;
 
@@ -29,10 +36,14 @@ use crate::rpc::tls::Identity;
 pub struct ServerLimits {
     /// Connections at once.
     pub connections: usize,
+    /// Those of one peer among them.
+    pub connections_per_peer: usize,
     /// Largest body, in bytes.
     pub body_size: usize,
     /// Bodies in memory at once, in bytes.
     pub bodies_in_memory: usize,
+    /// Those of one peer among them, in bytes.
+    pub bodies_per_peer: usize,
     /// Longest wait for room for a body.
     pub memory_timeout: Duration,
     /// Longest TLS handshake.
@@ -41,6 +52,8 @@ pub struct ServerLimits {
     pub head_timeout: Duration,
     /// Longest time without a byte inside a body.
     pub stall_timeout: Duration,
+    /// Slowest rate at which a body may arrive for longer than that, in bytes per second.
+    pub body_rate: u64,
     /// Longest time to finish requests when the server stops.
     pub drain_timeout: Duration,
 }
@@ -49,12 +62,15 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: limits::CONNECTIONS_MAX,
+            connections_per_peer: limits::CONNECTIONS_PER_PEER_MAX,
             body_size: limits::BODY_SIZE_MAX,
             bodies_in_memory: limits::BODIES_IN_MEMORY_MAX,
+            bodies_per_peer: limits::BODIES_PER_PEER_MAX,
             memory_timeout: limits::MEMORY_TIMEOUT,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             head_timeout: limits::HEAD_TIMEOUT,
             stall_timeout: limits::STALL_TIMEOUT,
+            body_rate: limits::BODY_RATE_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
         }
     }
@@ -67,9 +83,7 @@ struct Shared {
     limits: ServerLimits,
     /// Where calls are carried out that may take their time.
     runtime: Handle,
-    connections: Arc<Semaphore>,
-    /// Those of them that wait for a request.
-    idle: Arc<IdleConnections>,
+    places: Arc<Places>,
     /// Room for the bodies of requests, and for those of answers.
     requests: Memory,
     answers: Memory,
@@ -102,10 +116,9 @@ pub async fn serve_within(
     let shared = Arc::new(Shared {
         acceptor: TlsAcceptor::from(identity.config()),
         registry,
-        connections: Arc::new(Semaphore::new(limits.connections)),
-        idle: Arc::default(),
-        requests: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
-        answers: Memory::new(limits.bodies_in_memory, limits.memory_timeout),
+        places: Places::new(&limits),
+        requests: Memory::new(Bodies::Requests, limits.bodies_in_memory, limits.memory_timeout),
+        answers: Memory::new(Bodies::Answers, limits.bodies_in_memory, limits.memory_timeout),
         limits,
         runtime: Handle::current(),
         shutdown,
@@ -129,18 +142,17 @@ pub async fn serve_within(
     }
 }
 
-/// Accepts connections until the server stops. One over the limit waits for another to end, which
-/// the one that is idle for longest is asked to; more of them wait in the kernel, at no cost.
+/// Accepts connections until the server stops. One over a limit waits for a place, and nobody behind
+/// it does.
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     const PAUSE_FIRST: Duration = Duration::from_millis(10);
     const PAUSE_MAX: Duration = Duration::from_secs(1);
     let mut pause = PAUSE_FIRST;
     loop {
         let next = async {
-            let (stream, peer) = listener.accept().await?;
+            let (stream, address) = listener.accept().await?;
             // A socket belongs to the runtime that registers it: here it is not to be this one.
-            let stream = stream.into_std()?;
-            io::Result::Ok((stream, peer, permit(&shared).await))
+            io::Result::Ok((stream.into_std()?, address))
         };
         let accepted = tokio::select! {
             biased;
@@ -148,13 +160,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             next = next => next,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
+            Ok((stream, address)) => {
                 pause = PAUSE_FIRST;
-                let serving = connection::serve(stream, peer, Arc::clone(&shared));
-                shards::spawn(shared.tasks.track_future(async move {
-                    serving.await;
-                    drop(permit);
-                }));
+                enter(stream, address, &shared);
             }
             Err(error) if is_of_one_peer(&error) => {}
             Err(error) => {
@@ -167,19 +175,46 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// The right to serve one more connection, for which an idle one has to go if there are too many.
-async fn permit(shared: &Shared) -> OwnedSemaphorePermit {
-    let acquire = Arc::clone(&shared.connections).acquire_owned();
-    let make_room = async {
-        // At once if there is room: that is asked for first.
-        shared.idle.close_longest().await;
-        std::future::pending().await
-    };
-    tokio::select! {
-        biased;
-        permit = acquire => permit.expect("nobody closes the semaphore"),
-        permit = make_room => permit,
+/// Begins to serve a connection as soon as there is a place for it.
+fn enter(stream: std::net::TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+    let peer = Peer::from(address.ip());
+    match shared.places.enter(peer) {
+        Entry::Granted(taken) => begin(stream, address, taken, shared),
+        Entry::Waits(waits) => {
+            let own = Arc::clone(shared);
+            shared.tasks.spawn(async move {
+                tokio::select! {
+                    () = own.shutdown.cancelled() => {}
+                    taken = granted(&own, peer, waits) => match taken {
+                        Some(taken) => begin(stream, address, taken, &own),
+                        None => tracing::debug!(%address, "there was no place for a connection"),
+                    }
+                }
+            });
+        }
+        Entry::Refused => tracing::debug!(%address, "too many connections wait for a place"),
     }
+}
+
+/// The place that a connection of this peer waits for; `None` if there was none in time.
+async fn granted(
+    shared: &Shared,
+    peer: Peer,
+    mut waits: oneshot::Receiver<Taken>,
+) -> Option<Taken> {
+    let end = Instant::now() + limits::PLACE_TIMEOUT;
+    while Instant::now() < end {
+        shared.places.make_room(peer);
+        if let Ok(granted) = tokio::time::timeout(limits::PLACE_PERIOD, &mut waits).await {
+            return granted.ok();
+        }
+    }
+    None
+}
+
+fn begin(stream: std::net::TcpStream, address: SocketAddr, taken: Taken, shared: &Arc<Shared>) {
+    let serving = connection::serve(stream, address, taken, Arc::clone(shared));
+    shards::spawn(shared.tasks.track_future(serving));
 }
 
 /// Whether accepting failed because the peer had gone, which says nothing about the next one.

@@ -4,14 +4,10 @@
 //! write again. Started anew it is clean, for nothing of the transaction is on the disk.
 
 use std::panic;
-use std::sync::OnceLock;
 use std::thread;
 
 /// The threads on which the database writes its tables out. One that is gone is missed by all writers.
 const WORKERS: &str = "fjall:worker";
-
-/// What is done before the process ends.
-static LAST: OnceLock<fn()> = OnceLock::new();
 
 /// Held through a transaction. If a panic drops it, the process ends at once.
 pub(super) struct EndOnPanic {
@@ -33,10 +29,8 @@ impl Drop for EndOnPanic {
     }
 }
 
-/// Ends the process also when a worker of the database panics. For programs, which call it once;
-/// `last` brings out what they have logged.
-pub fn end_on_panic_of_workers(last: fn()) {
-    LAST.get_or_init(|| last);
+/// Ends the process also when a worker of the database panics. For programs, which call it once.
+pub fn end_on_panic_of_workers() {
     let earlier = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         earlier(info);
@@ -48,9 +42,7 @@ pub fn end_on_panic_of_workers(last: fn()) {
 
 fn end(why: &str) -> ! {
     tracing::error!("{why}; the process ends, and is clean when it is started again");
-    if let Some(last) = LAST.get() {
-        last();
-    }
+    crate::output::flush();
     std::process::abort()
 }
 
@@ -102,7 +94,7 @@ mod tests {
             })
             .join(),
             "worker" => {
-                super::end_on_panic_of_workers(|| ());
+                super::end_on_panic_of_workers();
                 let worker = thread::Builder::new().name(super::WORKERS.to_owned());
                 worker.spawn(|| -> Result<()> { panic!("in the middle") }).unwrap().join()
             }

@@ -55,6 +55,14 @@ impl<R: Record> HashTable<R> {
         bytes.map(|bytes| decode(key, &bytes)).transpose()
     }
 
+    /// About how many bytes there are under a key.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn size(txn: &dyn ReadTxn, key: &Key) -> Result<u64> {
+        Ok(txn.size_of(ENTRIES, key.as_bytes())?.unwrap_or(0))
+    }
+
     /// Stores a record and returns the one that was there.
     ///
     /// # Errors

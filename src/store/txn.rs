@@ -17,6 +17,14 @@ pub trait ReadTxn {
     /// `Io` or `Corrupt` if the store cannot be read.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
 
+    /// The size of the value under a key, in bytes, if possible without reading it.
+    ///
+    /// # Errors
+    /// As [`ReadTxn::get`].
+    fn size_of(&self, table: Table, key: &[u8]) -> Result<Option<u64>> {
+        Ok(self.get(table, key)?.map(|value| value.len() as u64))
+    }
+
     /// Up to `limit` entries with keys in `from..to`, in ascending order of their keys' bytes.
     ///
     /// # Errors

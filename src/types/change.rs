@@ -105,8 +105,8 @@ pub enum XattrMode {
 pub enum Change {
     /// Attributes, xattrs or ACLs of an inode.
     Attributes(Ino),
-    /// Contents of an inode, and its attributes with them.
-    Contents(Ino),
+    /// Contents of an inode, and its attributes with them: they are of this version now.
+    Contents(Ino, u64),
     /// What a name in a directory stands for, or whether it is there.
     Entry(Ino, Name),
 }

@@ -11,8 +11,8 @@ use htfs::master::namespace::{
 };
 use htfs::proto::Packed;
 use htfs::proto::fs::{
-    Append, Changed, Create, Extend, GetAttr, Layout, Lookup, MakeDir, MakeLink, Open, Opened,
-    Place, ReadDir, Rename, SetAttributes, Unlink,
+    AbortAppend, Append, Appended, Changed, Create, Extend, GetAttr, Layout, Lookup, MakeDir,
+    MakeLink, Open, Opened, Place, ReadDir, Rename, SetAttributes, Unlink,
 };
 use htfs::proto::server::SyncMaster;
 use htfs::proto::session::{
@@ -245,7 +245,16 @@ fn add_contents(registry: &mut Registry, master: &Arc<Master>) {
         .map(Packed)
     });
     add(registry, master, |m, c: Append| {
-        m.change(c.session, |names| names.append(&c.who.0, c.ino, c.length))
+        m.change(c.session, |names| {
+            let offset = names.append(&c.who.0, c.ino, c.length)?;
+            let data_version = names.view().getattr(c.ino)?.data_version;
+            Ok(Packed(Appended { offset, data_version }))
+        })
+    });
+    add(registry, master, |m, c: AbortAppend| {
+        let Appended { offset, data_version } = c.appended.0;
+        m.change(c.session, |names| names.abort_append(&c.who.0, c.ino, offset, data_version))
+            .map(Packed)
     });
     add(registry, master, |_, _: SyncMaster| Ok(Done));
 }

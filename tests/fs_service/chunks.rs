@@ -150,7 +150,7 @@ async fn appends_get_places_of_their_own() {
     let mut places = Vec::new();
     for _ in 0..20 {
         let (first, second) = tokio::join!(a.call(append(&a)), b.call(append(&b)));
-        places.extend([first.unwrap(), second.unwrap()]);
+        places.extend([first.unwrap().0.offset, second.unwrap().0.offset]);
     }
     places.sort_unstable();
     assert_eq!(places, (0..40).map(|n| n * 10).collect::<Vec<u64>>());

@@ -9,7 +9,7 @@ use htfs::proto::fs::{
 };
 use htfs::types::{Access, Cookie, Credentials, FileKind, Ino, RenameMode, SetAttr, XattrMode};
 
-use crate::client::{DISK_SIZE, Master, name};
+use crate::client::{Master, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_see_one_tree() {

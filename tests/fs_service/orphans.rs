@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use htfs::error::ErrorKind;
+use htfs::limits;
 use htfs::proto::fs::StatFileSystem;
 use htfs::proto::session::Detach;
 use htfs::types::{Access, Ino};
@@ -41,6 +42,26 @@ async fn an_orphan_lives_as_long_as_somebody_has_it_open() {
     a.call(Detach { session: a.session }).await.unwrap();
     eventually("the file is freed", async || is_gone(&b, ino).await).await;
     assert_eq!(b.call(StatFileSystem {}).await.unwrap().0.inodes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inodes_that_are_not_there_are_held_by_nobody() {
+    let master = Master::start().await;
+    let (a, b) = (master.client().await, master.client().await);
+    let invented: Vec<Ino> = (0..limits::OPEN_INODES_MAX as u64).map(|n| Ino(n + 1000)).collect();
+    a.renew(&invented).await.unwrap();
+    let ino = a.create(Ino::ROOT, "file").await.attr.ino;
+    a.open(ino, Access::READ).await.unwrap();
+    // What is there is held, also if the master did not see it being opened.
+    b.renew(&[ino]).await.unwrap();
+    a.unlink(Ino::ROOT, "file").await;
+    for _ in 0..3 {
+        a.renew(&[]).await.unwrap();
+        b.renew(&[ino, Ino(5000)]).await.unwrap();
+        assert!(!is_gone(&a, ino).await);
+    }
+    b.call(Detach { session: b.session }).await.unwrap();
+    eventually("the file is freed", async || is_gone(&a, ino).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,13 @@ mod common;
 mod append;
 mod attributes;
 mod bounds;
+mod direct;
 mod durability;
 mod errors;
 mod file_handles;
 mod locks;
 mod names;
+mod opens;
 mod rights;
 
 use std::io;

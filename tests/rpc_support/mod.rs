@@ -76,6 +76,34 @@ method! {
     Wait, "wait", false
 }
 
+/// Answers with so many bytes.
+pub(crate) struct Fill(pub(crate) usize);
+
+impl Method for Fill {
+    const NAME: &'static str = "fill";
+    const HELP: &'static str = "fill(size): for tests.";
+    const SIGNATURES: &'static [&'static [&'static str]] = &[&["base64", "int"]];
+    const REPEATABLE: bool = true;
+    type Answer = Echoed;
+
+    fn answer_size_max(&self) -> u64 {
+        self.0 as u64
+    }
+
+    fn into_params(self) -> Vec<Value> {
+        vec![Value::Integer(self.0.try_into().expect("small"))]
+    }
+
+    fn from_params(mut params: Params) -> Result<Self, WrongType> {
+        let size = params.take("size", |value| match value {
+            Value::Integer(size) => Ok(size.try_into().expect("positive")),
+            _ => Err(WrongType::new("expected int")),
+        })?;
+        params.finish()?;
+        Ok(Self(size))
+    }
+}
+
 /// The directory of this test, with a pair of keys in it.
 pub(crate) struct Keys {
     directory: tempfile::TempDir,
@@ -185,6 +213,11 @@ fn registry(waiting: &Arc<Semaphore>, begun: &Arc<Mutex<Vec<&'static str>>>) -> 
     registry.add(|call: Echo, _| async move { Ok(Echoed(call.0)) });
     registry.add(|_: Panic, _| async { panic!("as the test wishes") });
     registry.add(|_: Fail, _| async { Err(FsError::new(ErrorKind::NoSpace, "no room")) });
+    let fills = Arc::clone(begun);
+    registry.add(move |call: Fill, _| {
+        fills.lock().expect("no panics").push(Fill::NAME);
+        async move { Ok(Echoed(Value::Base64(vec![7; call.0]))) }
+    });
     let (waiting, begun) = (Arc::clone(waiting), Arc::clone(begun));
     registry.add(move |call: Wait, _| {
         let waiting = Arc::clone(&waiting);

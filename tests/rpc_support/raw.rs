@@ -71,6 +71,14 @@ impl RawConnection {
         self.response().await
     }
 
+    /// Reads the status of a response, and no more of it.
+    pub(crate) async fn status(&mut self) -> u16 {
+        let mut line = [0; 12];
+        let read = self.stream.read_exact(&mut line);
+        timeout(PATIENCE, read).await.expect("no response").expect("a status line");
+        String::from_utf8_lossy(&line[9..]).parse().expect("a status")
+    }
+
     /// Reads a response with a `Content-Length`.
     pub(crate) async fn response(&mut self) -> RawResponse {
         let mut head = Vec::new();

@@ -1,10 +1,9 @@
 //! The contents of a file as one value: its chunks from whichever servers have them, zeros between.
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::SemaphorePermit;
 use tokio::task::block_in_place;
 
-use super::{Gateway, PERMIT_SIZE};
+use super::Gateway;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::proto::Packed;
@@ -13,6 +12,7 @@ use crate::proto::classic::Get;
 use crate::proto::form::Form;
 use crate::proto::fs::GetAttr;
 use crate::proto::gateway::Resolved;
+use crate::rpc::Caller;
 use crate::types::{Attr, ChunkLayout, ChunkVersion, FileKind};
 
 impl Gateway {
@@ -21,11 +21,13 @@ impl Gateway {
     /// # Errors
     /// `FileTooLarge` if it does not fit in one value; `Stale` if it changes all the time; what the
     /// servers say.
-    pub(super) async fn file(&self, call: &Get, found: Resolved) -> Result<Bytes> {
+    pub(super) async fn file(&self, call: &Get, caller: &Caller, found: Resolved) -> Result<Bytes> {
         let form = Form { dialect: found.dialect, layout: found.layout };
-        let mut found = found;
+        let (mut found, mut room) = (found, 0);
         for attempt in 1.. {
-            let _room = self.take_room(&found.attr, form).await?;
+            check_size(&found.attr, form)?;
+            caller.make_room(found.attr.size.saturating_sub(room)).await?;
+            room = room.max(found.attr.size);
             let read = self.read_file(&found).await;
             if attempt == limits::STALE_ATTEMPTS_MAX || !self.has_changed(&found.attr).await? {
                 // Somebody who writes all the time must not keep others from reading.
@@ -47,26 +49,6 @@ impl Gateway {
             Ok(Packed(now)) => Ok(now.data_version != attr.data_version),
             Err(error) if error.kind() == ErrorKind::Stale => Ok(true),
             Err(error) => Err(error),
-        }
-    }
-
-    async fn take_room(&self, attr: &Attr, form: Form) -> Result<SemaphorePermit<'_>> {
-        let size_max = form.size_max();
-        if attr.size > size_max as u64 {
-            let size = attr.size;
-            let message = format!(
-                "the file has {size} bytes; as one value it can have {size_max}: use a native mount"
-            );
-            return Err(FsError::new(ErrorKind::FileTooLarge, message));
-        }
-        let permits = u32::try_from(attr.size.div_ceil(PERMIT_SIZE)).unwrap_or(u32::MAX);
-        let room = self.room.acquire_many(permits);
-        match tokio::time::timeout(limits::MEMORY_TIMEOUT, room).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => {
-                let message = "the server has no memory left for another large file; try again";
-                Err(FsError::new(ErrorKind::Busy, message))
-            }
         }
     }
 
@@ -131,4 +113,16 @@ impl Gateway {
         let nowhere = || FsError::new(ErrorKind::Io, format!("no server has chunk {}", chunk.key));
         Err(outcome.unwrap_or_else(nowhere))
     }
+}
+
+/// Checks that a file can travel as one value.
+fn check_size(attr: &Attr, form: Form) -> Result<()> {
+    let (size, size_max) = (attr.size, form.size_max());
+    if size <= size_max as u64 {
+        return Ok(());
+    }
+    let message = format!(
+        "the file has {size} bytes; as one value it can have {size_max}: use a native mount"
+    );
+    Err(FsError::new(ErrorKind::FileTooLarge, message))
 }

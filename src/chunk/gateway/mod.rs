@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 
 use crate::chunk::contents::Contents;
@@ -31,12 +30,11 @@ use crate::chunk::native::NativeStore;
 use crate::chunk::peers::Peers;
 use crate::clock;
 use crate::error::{ErrorKind, Result};
-use crate::limits;
 use crate::proto::Packed;
 use crate::proto::classic::{Dialect, Entry, Get, Put};
 use crate::proto::form::{self, Form};
 use crate::proto::gateway::{Resolve, Resolved};
-use crate::rpc::{CallError, Fault, Method, Program};
+use crate::rpc::{CallError, Caller, Fault, Method, Program};
 use crate::types::{FileKind, Key, ServerId, StoredValue, TreePath};
 
 use list::Python2Paths;
@@ -44,17 +42,12 @@ use list::Python2Paths;
 pub use reclaim::keep_room;
 pub use service::register;
 
-/// How much memory one permit stands for, in bytes.
-const PERMIT_SIZE: u64 = 1 << 10;
-
 /// What answers classic clients at a chunk server.
 pub struct Gateway {
     contents: Arc<Contents>,
     chunks: Arc<NativeStore>,
     peers: Peers,
     server: ServerId,
-    /// Memory for files that are being brought together.
-    room: Semaphore,
     /// The master turned out to be one of the homework's: there is no tree.
     is_treeless: AtomicBool,
     /// The master turned out to have one.
@@ -76,13 +69,11 @@ impl Gateway {
         server: &ServerId,
         reclaim_age_min: Duration,
     ) -> Arc<Self> {
-        let permits = limits::BODIES_IN_MEMORY_MAX as u64 / PERMIT_SIZE;
         Arc::new(Self {
             contents: Arc::clone(contents),
             chunks: Arc::clone(chunks),
             peers: peers.clone(),
             server: server.clone(),
-            room: Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)),
             is_treeless: AtomicBool::new(false),
             has_tree: AtomicBool::new(false),
             python2_paths: Python2Paths::default(),
@@ -92,7 +83,8 @@ impl Gateway {
     }
 
     /// What is under a key: of the tree if it is a path there, else of the hash table.
-    async fn get(&self, call: &Get, program: Program) -> Result<Option<Entry>> {
+    async fn get(&self, call: &Get, caller: &Caller) -> Result<Option<Entry>> {
+        caller.make_room(self.contents.size(&call.key)?).await?;
         let staged = block_in_place(|| self.contents.get(&call.key, clock::now()));
         let staged = staged.map(|entry| entry.map(|entry| entry.in_dialect(call.dialect)));
         if let Ok(Some(entry)) = &staged
@@ -101,19 +93,19 @@ impl Gateway {
             return staged;
         }
         match self.resolve(&call.key, call.dialect).await {
-            Ok(Some(found)) => self.entry(call, program, found).await.map(Some),
+            Ok(Some(found)) => self.entry(call, caller, found).await.map(Some),
             Ok(None) => staged,
             // Without the master nobody knows better than this server.
             Err(error) => staged?.map_or(Err(error), |staged| Ok(Some(staged))),
         }
     }
 
-    async fn entry(&self, call: &Get, program: Program, found: Resolved) -> Result<Entry> {
+    async fn entry(&self, call: &Get, caller: &Caller, found: Resolved) -> Result<Entry> {
         let (dialect, ttl_s) = (found.dialect, found.ttl_s);
         let form = Form { dialect, layout: found.layout };
         let value = match found.attr.kind {
-            FileKind::Regular => form.write(self.file(call, found).await?),
-            FileKind::Directory => self.list(call, program, &found.attr).await?,
+            FileKind::Regular => form.write(self.file(call, caller, found).await?),
+            FileKind::Directory => self.list(call, caller.program(), &found.attr).await?,
             _ => form.write(found.target),
         };
         Ok(Entry { value, ttl_s })

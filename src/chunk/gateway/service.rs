@@ -24,7 +24,7 @@ pub fn register(registry: &mut Registry, gateway: &Arc<Gateway>) {
     let own = Arc::clone(gateway);
     registry.add(move |call: Get, caller| {
         let own = Arc::clone(&own);
-        async move { own.get(&call, caller.program()).await }
+        async move { own.get(&call, &caller).await }
     });
     let own = Arc::clone(gateway);
     registry.add(move |call: Put, caller| {

@@ -78,8 +78,13 @@ impl NativeStore {
             file.set_length(length)?;
             file.sync()?;
         }
+        // A sync since the cut was begun has recorded checksums of what was behind it.
+        let number = u32::try_from(length / BLOCK).expect("a chunk has few blocks");
+        let cut = recorded.marks.cut.map_or(number, |cut| cut.min(number));
+        recorded.marks.cut = Some(cut);
         self.index.commit(|txn| {
             record::put_head(txn, key, &recorded.head);
+            record::put_marks(txn, key, &recorded.marks);
             Ok(())
         })?;
         Ok(recorded)
@@ -127,7 +132,7 @@ impl Contents {
 }
 
 /// A range of a file; nothing if it is a hole.
-fn read_data(file: &dyn ChunkFile, from: u64, end: u64) -> Result<Vec<u8>> {
+pub(super) fn read_data(file: &dyn ChunkFile, from: u64, end: u64) -> Result<Vec<u8>> {
     if from >= end || file.next_data(from)?.is_none_or(|data| data >= end) {
         return Ok(Vec::new());
     }

@@ -38,7 +38,8 @@
 //!
 //! A new chunk is on the disk before its first `fsync` returns, and a cut that comes with a version
 //! before anybody hears of it: whoever asked for it forgets it then. Until the file is cut for good,
-//! a start does it again. A deletion is on the disk before the file is removed, so a file without a record
+//! a start does it again, and until that is over the chunk has the version it had: a cut that the disk
+//! refuses half-way is one that has not been made. A deletion is on the disk before the file is removed, so a file without a record
 //! is nobody's. A block is verified before a part of it is overwritten for the first time since the
 //! last sync: after a crash it would be taken from the file, and damage with it.
 

@@ -49,7 +49,8 @@ impl NativeStore {
     }
 
     /// Cuts a chunk. With `version`, it has that version afterwards: both for good, whatever
-    /// happens. The caller holds the whole of it.
+    /// happens. If it fails, the chunk is behind that version still, and whoever names it tries
+    /// again. The caller holds the whole of it.
     pub(super) fn shorten(
         &self,
         chunk: &Arc<Chunk>,
@@ -77,7 +78,7 @@ impl NativeStore {
         }
         state.length = length;
         drop(state);
-        if version.is_some() { self.settle_cut(chunk, &*file) } else { Ok(()) }
+        version.map_or(Ok(()), |version| self.settle_cut(chunk, &*file, version))
     }
 
     /// Gets it onto the disk that a chunk is about to be cut to this length. With a version, a start
@@ -105,20 +106,21 @@ impl NativeStore {
             record::put_marks(txn, &chunk.key, &marks);
             Ok(())
         })?;
-        // If the sync fails, the index takes no more commits, and nothing more can go wrong.
-        (state.recorded, state.cut, state.version) = (head, cut, head.version);
+        // The chunk has the version when the cut is made, not before: what is behind the cut is
+        // still there, and nobody who names the version may see it.
+        (state.recorded, state.cut) = (head, cut);
         drop(state);
         self.index.sync_to(commit)
     }
 
-    /// The cut is made for good, and what is written from now on must survive the next start.
-    fn settle_cut(&self, chunk: &Arc<Chunk>, file: &dyn ChunkFile) -> Result<()> {
+    /// The cut is made for good, and what is written from now on must survive the next start: as long
+    /// as the record has the cut, nothing is written at its version.
+    fn settle_cut(&self, chunk: &Arc<Chunk>, file: &dyn ChunkFile, version: u64) -> Result<()> {
         if let Err(error) = file.sync() {
             chunk.state().is_broken = true;
             return Err(error.into());
         }
         let mut state = chunk.state();
-        let head = Head { cut_to: None, ..state.recorded };
-        self.commit_head(chunk, &mut state, head)
+        self.commit_version(chunk, &mut state, version)
     }
 }

@@ -20,7 +20,7 @@ use crate::store::in_background;
 
 /// Offers all methods of the native contents. `staged` are the values that classic clients put:
 /// `chunk.sync` covers them, too, so this has to come after their own methods.
-/// `peers` calls other chunk servers, for `chunk.copy`.
+/// `peers` are the other chunk servers, for `chunk.copy`.
 pub fn register(
     registry: &mut Registry,
     store: &Arc<NativeStore>,

@@ -130,11 +130,13 @@ impl NativeStore {
         let state = chunk.state();
         let (version, length) = (state.version, state.length);
         let reserved = state.reserved.end();
+        // One that failed half-way.
+        let is_begun = state.recorded.cut_to.is_some();
         drop(state);
         if version >= cut.version {
             return Ok(());
         }
-        if cut.keep < length {
+        if cut.keep < length || is_begun && cut.keep == length {
             return self.shorten(chunk, hold, cut.keep, Some(cut.version));
         }
         if cut.keep < reserved {
@@ -157,20 +159,21 @@ impl NativeStore {
         self.index.sync_to(commit)
     }
 
-    fn commit_version(&self, chunk: &Arc<Chunk>, state: &mut State, version: u64) -> Result<()> {
-        let head = Head { version, ..state.recorded };
+    /// Records a version, at which there is no cut to be made.
+    pub(super) fn commit_version(
+        &self,
+        chunk: &Arc<Chunk>,
+        state: &mut State,
+        version: u64,
+    ) -> Result<()> {
+        let head = Head { version, cut_to: None, ..state.recorded };
         self.commit_head(chunk, state, head)?;
         state.version = version;
         Ok(())
     }
 
     /// Records a head; the chunk's next sync waits until it is on the disk.
-    pub(super) fn commit_head(
-        &self,
-        chunk: &Arc<Chunk>,
-        state: &mut State,
-        head: Head,
-    ) -> Result<()> {
+    fn commit_head(&self, chunk: &Arc<Chunk>, state: &mut State, head: Head) -> Result<()> {
         state.head_commit = self.index.commit(|txn| {
             record::put_head(txn, &chunk.key, &head);
             Ok(())

@@ -29,10 +29,11 @@ impl NativeStore {
         let (hold, sums) = self.begin_write(&chunk, at, extents)?;
         self.room.take(growth(&sums, hold.blocks(), extents))?;
         let file = self.file_to_write(&chunk, end_of_all(extents))?;
-        let mut writing = Writing { file, blocks: hold.blocks(), sums, end: 0 };
+        let mut writing = Writing { file, blocks: hold.blocks(), sums, end: 0, is_unknown: false };
         let result = extents.iter().try_for_each(|extent| writing.write(extent));
-        let Writing { sums, end, .. } = writing;
+        let Writing { sums, end, is_unknown, .. } = writing;
         let mut state = chunk.state();
+        state.is_broken |= is_unknown;
         for (&block, sum) in hold.blocks().iter().zip(sums) {
             state.set_sum(block, sum);
         }
@@ -84,6 +85,8 @@ struct Writing<'a> {
     sums: Vec<Sum>,
     /// The end of what was written.
     end: u64,
+    /// Whether there is a block that has changed and cannot be read.
+    is_unknown: bool,
 }
 
 impl Writing<'_> {
@@ -96,13 +99,24 @@ impl Writing<'_> {
         let written = result.as_ref().map_or_else(|(written, _)| *written, |()| extent.data.len());
         let mut data = &extent.data[..written];
         for (slot, old) in before {
+            if data.is_empty() {
+                break; // the disk took no more
+            }
             let offset = extent.end() - (extent.data.len() - written + data.len()) as u64;
             let room = in_memory(BLOCK - offset % BLOCK).min(data.len());
             let (part, rest) = data.split_at(room);
-            self.sums[slot] = self.sum_after(slot, offset, &old, part)?;
+            match self.sum_after(slot, offset, &old, part) {
+                Ok(sum) => self.sums[slot] = sum,
+                Err(error) => {
+                    self.is_unknown = true;
+                    tracing::error!("cannot see what a failed write has left: {error}");
+                }
+            }
             data = rest;
         }
-        self.end = self.end.max(extent.offset + written as u64);
+        if written > 0 {
+            self.end = self.end.max(extent.offset + written as u64);
+        }
         result.map_err(|(_, error)| error.into())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::chunk::{BLOCK, Chunk};
 use super::disk::ChunkFile;
+use super::load::read_data;
 use super::mark::Touched;
 use super::read::in_memory;
 use super::sum::Sum;
@@ -24,11 +25,7 @@ impl NativeStore {
         offset: u64,
         length: u64,
     ) -> Result<u64> {
-        self.clear(key, at, (offset, length), |chunk, file, from, length| {
-            file.punch(from, length)?;
-            chunk.state().reserved.remove(from, from + length);
-            Ok(())
-        })
+        self.clear(key, at, (offset, length), |_, _, _, _| Ok(()))
     }
 
     /// Makes a range zeros and keeps its room, or gets some; answers the bytes that the chunk holds
@@ -39,7 +36,6 @@ impl NativeStore {
     pub fn zero(&self, key: &ChunkKey, at: &ChunkVersion, offset: u64, length: u64) -> Result<u64> {
         self.room.take(length)?;
         self.clear(key, at, (offset, length), |chunk, file, from, length| {
-            file.punch(from, length)?;
             file.allocate(from, length)?;
             chunk.state().reserved.add(from, length);
             Ok(())
@@ -51,7 +47,7 @@ impl NativeStore {
         key: &ChunkKey,
         at: &ChunkVersion,
         (offset, length): (u64, u64),
-        clear: impl Fn(&Chunk, &dyn ChunkFile, u64, u64) -> Result<()>,
+        afterwards: impl Fn(&Chunk, &dyn ChunkFile, u64, u64) -> Result<()>,
     ) -> Result<u64> {
         let end = end_of(offset, length)?;
         let chunk = self.chunk(key);
@@ -69,12 +65,33 @@ impl NativeStore {
         let sums = sums.collect::<Result<Vec<Sum>>>()?;
         self.mark(&chunk, &hold, &blocks)?;
         let file = self.file_to_write(&chunk, length)?;
-        let result = clear(&chunk, &*file, offset, end - offset);
+        let punched = file.punch(offset, end - offset);
+        let sums = if punched.is_ok() { sums } else { self.sums_of(&chunk, &*file, &blocks) };
         let mut state = chunk.state();
         blocks.iter().zip(sums).for_each(|(touched, sum)| state.set_sum(touched.block, sum));
-        let taken = state.taken();
         drop(state);
-        result.map(|()| taken)
+        punched?;
+        // Also what the range had reserved is gone.
+        chunk.state().reserved.remove(offset, end);
+        afterwards(&chunk, &*file, offset, end - offset)?;
+        let taken = chunk.state().taken();
+        Ok(taken)
+    }
+
+    /// The sums of blocks of which nobody knows what a failure has left in the file. They are marked,
+    /// and the file has the last word, as after a crash.
+    fn sums_of(&self, chunk: &Arc<Chunk>, file: &dyn ChunkFile, blocks: &[Touched]) -> Vec<Sum> {
+        let sum = |touched: &Touched| {
+            let start = touched.block as u64 * BLOCK;
+            let length = file.length()?.min(start + BLOCK);
+            Ok(Sum::of(&read_data(file, start, length)?))
+        };
+        let sums: Result<Vec<Sum>> = blocks.iter().map(sum).collect();
+        sums.unwrap_or_else(|error| {
+            chunk.state().is_broken = true;
+            tracing::error!(chunk = %chunk.key, "cannot see what a failed change has left: {error}");
+            blocks.iter().map(|touched| chunk.state().sum(touched.block)).collect()
+        })
     }
 
     /// The sum of a block when a range of the chunk is zeros. The caller holds the chunk.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use crate::client::calls::Calls;
 use crate::error::{ErrorKind, FsError};
@@ -10,7 +9,6 @@ use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
-use crate::rpc::patience::Patience;
 use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry, Value};
 use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
@@ -172,11 +170,6 @@ impl Calls for Cluster {
         })?;
         tokio::task::yield_now().await;
         Ok(M::Answer::from_value(answer).expect("our own answers are well-formed"))
-    }
-
-    fn end_of(&self, _: &Patience) -> Option<Instant> {
-        // Nobody waits here for a server that is down.
-        None
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fuser::{
-    Errno, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
     ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
 use super::convert::{absent, file_attr, file_type, lock_kind, open_flags};
+use super::sizes::KernelSizes;
 use crate::client::vfs::{Handle, Listing, Opened};
 use crate::limits;
 use crate::proto::fs::StatFs;
@@ -24,20 +25,38 @@ const STATFS_BLOCK: u32 = 4096;
 /// Inodes that `statfs` says are free: there is no limit.
 const FREE_INODES: u64 = u32::MAX as u64;
 
-/// A reply to a request, which must be used once. The kernel may use what it says of names and
-/// attributes for `ttl`.
+/// How the kernel is told of attributes.
+#[derive(Clone, Copy)]
+pub(super) struct Telling<'a> {
+    /// How long it may use them, and names.
+    pub(super) ttl: Duration,
+    /// Where it is noted what it believes now.
+    pub(super) sizes: &'a KernelSizes,
+    /// When its question was read.
+    pub(super) received: Instant,
+}
+
+impl Telling<'_> {
+    /// Attributes in FUSE's words, which the kernel is about to be told.
+    fn attr(&self, attr: &Attr) -> FileAttr {
+        self.sizes.told(attr, self.received);
+        file_attr(attr)
+    }
+}
+
+/// A reply to a request, which must be used once.
 pub(super) trait Answer<T>: Send + 'static {
     /// Answers with what was asked for.
-    fn answer(self, done: T, ttl: Duration);
+    fn answer(self, done: T, telling: Telling<'_>);
 
-    /// Answers with an error.
+    /// Answers with an error, which the kernel may remember for `ttl` if it is about a name.
     fn refuse(self, errno: Errno, ttl: Duration);
 }
 
 macro_rules! answer {
-    ($($reply:ident, $type:ty: |$self:ident, $done:pat_param, $ttl:pat_param| $answer:expr;)*) => {
+    ($($reply:ident, $type:ty: |$self:ident, $done:pat_param, $telling:pat_param| $answer:expr;)*) => {
         $(impl Answer<$type> for $reply {
-            fn answer($self, $done: $type, $ttl: Duration) {
+            fn answer($self, $done: $type, $telling: Telling<'_>) {
                 $answer;
             }
 
@@ -50,21 +69,26 @@ macro_rules! answer {
 
 answer! {
     ReplyEmpty, (): |self, (), _| self.ok();
-    ReplyAttr, Attr: |self, attr, ttl| self.attr(&ttl, &file_attr(&attr));
-    ReplyEntry, Attr: |self, attr, ttl| self.entry(&ttl, &file_attr(&attr), generation(&attr));
+    ReplyAttr, Attr: |self, attr, telling| self.attr(&telling.ttl, &telling.attr(&attr));
+    ReplyEntry, Attr: |self, attr, telling| {
+        self.entry(&telling.ttl, &telling.attr(&attr), generation(&attr))
+    };
     ReplyOpen, Handle: |self, handle, _| self.opened(FileHandle(handle.0), FopenFlags::empty());
     ReplyOpen, Opened: |self, opened, _| {
         self.opened(FileHandle(opened.handle.0), open_flags(opened.pages))
     };
-    ReplyCreate, (Attr, Opened): |self, (attr, opened), ttl| {
+    ReplyCreate, (Attr, Opened): |self, (attr, opened), telling| {
+        telling.sizes.created(&attr);
         let (attr, generation) = (file_attr(&attr), generation(&attr));
         let (handle, flags) = (FileHandle(opened.handle.0), open_flags(opened.pages));
-        self.created(&ttl, &attr, generation, handle, flags)
+        self.created(&telling.ttl, &attr, generation, handle, flags)
     };
     ReplyData, Bytes: |self, data, _| self.data(&data);
     ReplyWrite, u32: |self, size, _| self.written(size);
     ReplyDirectory, Page: |self, page, _| fill(self, &page);
-    ReplyDirectoryPlus, (Attr, Page): |self, (here, page), ttl| fill_plus(self, &here, &page, ttl);
+    ReplyDirectoryPlus, (Attr, Page): |self, (here, page), telling| {
+        fill_plus(self, &here, &page, telling)
+    };
     ReplyStatfs, StatFs: |self, room, _| {
         let blocks = |bytes: u64| bytes / u64::from(STATFS_BLOCK);
         let (total, free) = (blocks(room.total), blocks(room.free));
@@ -94,8 +118,8 @@ pub(super) struct Bounded {
 pub(super) struct LookupReply(pub(super) ReplyEntry);
 
 impl Answer<Attr> for LookupReply {
-    fn answer(self, attr: Attr, ttl: Duration) {
-        self.0.answer(attr, ttl);
+    fn answer(self, attr: Attr, telling: Telling<'_>) {
+        self.0.answer(attr, telling);
     }
 
     fn refuse(self, errno: Errno, ttl: Duration) {
@@ -108,7 +132,7 @@ impl Answer<Attr> for LookupReply {
 }
 
 impl Answer<u64> for ReplyLseek {
-    fn answer(self, offset: u64, _: Duration) {
+    fn answer(self, offset: u64, _: Telling<'_>) {
         self.offset(offset.cast_signed());
     }
 
@@ -153,8 +177,9 @@ fn fill(mut reply: ReplyDirectory, page: &Page) {
 
 /// As [`fill`], with attributes: each entry is a lookup of the kernel's. It asks again for those
 /// that are about to change.
-fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, ttl: Duration) {
+fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, telling: Telling<'_>) {
     let mut is_full = false;
+    let ttl = telling.ttl;
     for (cookie, ino, name) in page.dots() {
         // The kernel takes only number and kind of these two (`fuse_direntplus_link`).
         let mut attr = file_attr(here);
@@ -168,6 +193,9 @@ fn fill_plus(mut reply: ReplyDirectoryPlus, here: &Attr, page: &Page, ttl: Durat
         let name = OsStr::from_bytes(entry.name.as_bytes());
         let (ino, found) = (INodeNo(entry.ino.0), file_attr(attr));
         is_full = is_full || reply.add(ino, entry.cookie.0, name, &ttl, &found, generation(attr));
+        if !is_full {
+            telling.sizes.told(attr, telling.received);
+        }
     }
     reply.ok();
 }

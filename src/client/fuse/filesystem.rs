@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -91,7 +92,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
             b".." => return run!(self, subject, reply, vfs => vfs.find_parent(number)),
             _ => {}
         }
-        run!(self, subject, reply, vfs => vfs.lookup(ino(parent), name?, who));
+        let attempt = self.attempt(&subject);
+        run!(self, subject, reply, vfs => vfs.lookup(number, name?, who, attempt));
     }
 
     fn forget(&self, _: &Request, number: INodeNo, count: u64) {
@@ -223,7 +225,9 @@ impl<V: Vfs> Filesystem for Adapter<V> {
 
     fn open(&self, request: &Request, number: INodeNo, flags: fuser::OpenFlags, reply: ReplyOpen) {
         let (flags, who) = (OpenFlags(flags.0), self.who(request, 0));
-        run!(self, on(request, "open", number), reply, vfs => vfs.open(ino(number), flags, who));
+        let subject = on(request, "open", number).of_open();
+        let attempt = self.attempt(&subject);
+        run!(self, subject, reply, vfs => vfs.open(ino(number), flags, who, attempt));
     }
 
     fn create(
@@ -236,10 +240,12 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (subject, name) = (at(request, "create", parent, child), name(child));
+        let (subject, name) = (at(request, "create", parent, child).of_create(), name(child));
         let (who, mode) = (self.who(request, umask), mode & PERMISSIONS);
-        let flags = OpenFlags(flags);
-        run!(self, subject, reply, vfs => vfs.create(ino(parent), name?, mode, flags, who));
+        let (flags, attempt) = (OpenFlags(flags), self.attempt(&subject));
+        run!(self, subject, reply, vfs => {
+            vfs.create(ino(parent), name?, mode, flags, who, attempt)
+        });
     }
 
     fn read(
@@ -253,7 +259,14 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        run!(self, on(request, "read", number), reply, vfs => vfs.read(handle(file), offset, size));
+        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
+        self.run(on(request, "read", number), reply, async move {
+            let data = vfs.read(handle(file), offset, size).await?;
+            if u32::try_from(data.len()).is_ok_and(|length| length < size) {
+                kernel.sizes.read_short(ino(number), offset + data.len() as u64);
+            }
+            Ok(data)
+        });
     }
 
     fn write(
@@ -273,9 +286,12 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let appends = OpenFlags(flags.0).appends() && !is_mapped;
         let (data, who) = (Bytes::copy_from_slice(data), self.who(request, 0));
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let vfs = self.vfs.clone();
+        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
         self.run(on(request, "write", number), reply, async move {
-            vfs.write(handle(file), offset, data, appends, who).await.map(|()| size)
+            vfs.write(handle(file), offset, data, appends, who).await?;
+            // The kernel believes that it went where it meant it to.
+            kernel.sizes.written(ino(number), offset.saturating_add(size.into()));
+            Ok(size)
         });
     }
 
@@ -477,7 +493,14 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEmpty,
     ) {
         let (subject, who) = (on(request, "fallocate", number), self.who(request, 0));
-        run!(self, subject, reply, vfs => vfs.fallocate(handle(file), offset, length, mode, who));
+        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
+        self.run(subject, reply, async move {
+            vfs.fallocate(handle(file), offset, length, mode, who).await?;
+            if mode & libc::FALLOC_FL_KEEP_SIZE == 0 {
+                kernel.sizes.written(ino(number), offset.saturating_add(length));
+            }
+            Ok(())
+        });
     }
 
     fn lseek(
@@ -504,7 +527,7 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         number: INodeNo,
         source: FileHandle,
         source_at: u64,
-        _: INodeNo,
+        target_number: INodeNo,
         target: FileHandle,
         target_at: u64,
         length: u64,
@@ -513,8 +536,10 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (from, to) = ((handle(source), source_at), (handle(target), target_at));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
+        let kernel = Arc::clone(&self.kernel);
         self.run(on(request, "copy_file_range", number), reply, async move {
             let copied = vfs.copy_file_range(from, to, length, who).await?;
+            kernel.sizes.written(ino(target_number), target_at.saturating_add(copied));
             // One call copies within a chunk, so the count fits.
             Ok(u32::try_from(copied).unwrap_or(u32::MAX))
         });

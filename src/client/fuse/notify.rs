@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use fuser::{INodeNo, Notifier};
+use tokio::sync::oneshot;
 
+use super::sizes::KernelSizes;
 use crate::client::vfs::Notify;
-use crate::types::{Ino, Name};
+use crate::types::{Attr, Ino, Name};
 
 /// Changes that wait to be told. If there are more, the kernel finds out by itself when what it
 /// remembers is too old, pages of open files aside.
@@ -20,6 +22,9 @@ enum Note {
     Entry(Ino, Name),
     Attributes(Ino),
     Contents(Ino),
+    /// The same, at the wish of this mount, which waits for it.
+    ContentsInTurn(Ino, oneshot::Sender<()>),
+    Range(Ino, u64, u64),
 }
 
 /// Passes changes on in a thread of its own: the kernel may hold a notification up until a request
@@ -30,18 +35,19 @@ pub(super) struct KernelNotify {
     waiting: Arc<AtomicUsize>,
     /// For what cannot be held up by a request that waits for this mount.
     direct: Notifier,
+    sizes: Arc<KernelSizes>,
 }
 
 impl KernelNotify {
-    pub(super) fn start(notifier: Notifier) -> io::Result<Self> {
+    pub(super) fn start(notifier: Notifier, sizes: Arc<KernelSizes>) -> io::Result<Self> {
         let (notes, told) = sync_channel(WAITING_MAX);
         let direct = notifier.clone();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let left = Arc::clone(&waiting);
+        let (left, known) = (Arc::clone(&waiting), Arc::clone(&sizes));
         std::thread::Builder::new()
             .name("notify".to_owned())
-            .spawn(move || tell_all(&notifier, &told, &left))?;
-        Ok(Self { notes, waiting, direct })
+            .spawn(move || tell_all(&notifier, &told, &left, &known))?;
+        Ok(Self { notes, waiting, direct, sizes })
     }
 
     fn send(&self, note: Note) {
@@ -73,21 +79,60 @@ impl Notify for KernelNotify {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    fn attributes_now(&self, ino: Ino) {
-        tell(&self.direct, &Note::Attributes(ino));
+    fn attributes_now(&self, now: &Attr) {
+        // If an answer is lost by that, it would have told of no other size.
+        if self.sizes.get(now.ino) != Some(now.size) {
+            self.sizes.correct(now.ino);
+        }
+        tell(&self.direct, &Note::Attributes(now.ino));
     }
 
     fn contents_now(&self, ino: Ino) {
-        tell(&self.direct, &Note::Contents(ino));
+        tell_doubting(&self.direct, &Note::Contents(ino), &self.sizes);
+    }
+
+    fn contents_in_turn(&self, ino: Ino) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        self.send(Note::ContentsInTurn(ino, done));
+        told
+    }
+
+    fn size(&self, ino: Ino) -> Option<u64> {
+        self.sizes.get(ino)
+    }
+
+    fn range_now(&self, ino: Ino, offset: u64, length: u64) {
+        tell_doubting(&self.direct, &Note::Range(ino, offset, length), &self.sizes);
     }
 }
 
 /// Ends when nobody can send any more.
-fn tell_all(notifier: &Notifier, notes: &Receiver<Note>, waiting: &AtomicUsize) {
+fn tell_all(
+    notifier: &Notifier,
+    notes: &Receiver<Note>,
+    waiting: &AtomicUsize,
+    sizes: &KernelSizes,
+) {
     while let Ok(note) = notes.recv() {
-        tell(notifier, &note);
+        tell_doubting(notifier, &note, sizes);
         waiting.fetch_sub(1, Ordering::SeqCst);
+        if let Note::ContentsInTurn(_, done) = note {
+            // Nobody waits any more if it took too long.
+            done.send(()).ok();
+        }
     }
+}
+
+/// Tells what others changed. The kernel throws away what is on its way to it, before and after.
+fn tell_doubting(notifier: &Notifier, note: &Note, sizes: &KernelSizes) {
+    let doubt = || match note {
+        Note::Attributes(ino) | Note::Contents(ino) | Note::Range(ino, ..) => sizes.doubt(*ino),
+        Note::ContentsInTurn(ino, _) => sizes.correct(*ino),
+        Note::Entry(..) => {}
+    };
+    doubt();
+    tell(notifier, note);
+    doubt();
 }
 
 fn tell(notifier: &Notifier, note: &Note) {
@@ -97,7 +142,12 @@ fn tell(notifier: &Notifier, note: &Note) {
         }
         // A negative offset is about attributes only (`fuse_reverse_inval_inode`).
         Note::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
-        Note::Contents(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+        Note::Contents(ino) | Note::ContentsInTurn(ino, _) => {
+            notifier.inval_inode(INodeNo(ino.0), 0, 0)
+        }
+        Note::Range(ino, offset, length) => {
+            notifier.inval_inode(INodeNo(ino.0), offset.cast_signed(), length.cast_signed())
+        }
     };
     if let Err(error) = told {
         tracing::debug!("the kernel does not take a notification: {error}");

@@ -87,12 +87,12 @@ const fn is_trouble(kind: ErrorKind) -> bool {
         | ErrorKind::BadHandle
         | ErrorKind::NoSuchOffset
         | ErrorKind::Unsupported
+        | ErrorKind::Stale
         | ErrorKind::WouldBlock
         | ErrorKind::Deadlock
         | ErrorKind::Interrupted => false,
         ErrorKind::NoSpace
         | ErrorKind::Busy
-        | ErrorKind::Stale
         | ErrorKind::NoLocks
         | ErrorKind::TooManyOpen
         | ErrorKind::TimedOut

@@ -7,12 +7,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::bounded::Bounded;
 use super::cache::Place;
 use super::data::Cluster;
 use super::fence::Fence;
 use super::fs::NativeFs;
 use super::lock;
+use crate::client::bounded::Bounded;
 use crate::error::Result;
 use crate::limits;
 use crate::proto::Packed;

@@ -1,7 +1,5 @@
 //! Operations on attributes: stat, chmod and the like, extended attributes, room.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::data::{ChunkChange, Cluster};
@@ -122,10 +120,7 @@ impl<C: Cluster> NativeFs<C> {
     /// Has the kernel send what programs have stored in mappings of a file, which it does otherwise
     /// when they are done with it: what comes later is a later write. Nobody may hold the turn.
     async fn take_in_mappings(&self, ino: Ino) -> Result<()> {
-        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || notify.contents_now(ino))
-            .await
-            .map_err(|error| super::given_up(&error))
+        self.tell_kernel(move |notify| notify.contents_now(ino)).await
     }
 
     /// Lets the servers of a chunk catch up with its truncations before there are too many of

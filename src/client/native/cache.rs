@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::bounded::Bounded;
 use super::fence::{Counts, Fence};
 use super::lock;
+use crate::client::bounded::Bounded;
 use crate::limits;
 use crate::types::{Attr, ChunkLayout, Ino, Name};
 
@@ -216,6 +216,16 @@ impl Cache {
         lock(&self.attributes).remove(&ino);
     }
 
+    /// As [`Self::drop_attr`], if they are of contents before this version.
+    pub(super) fn drop_attr_before(&self, ino: Ino, data_version: u64) {
+        self.attribute_changes.note(ino);
+        self.other_changes.note(ino);
+        let mut attributes = lock(&self.attributes);
+        if attributes.get(&ino).is_some_and(|known| known.value.data_version < data_version) {
+            attributes.remove(&ino);
+        }
+    }
+
     /// As [`Self::drop_attr`], if nothing but the inode's own attributes changed.
     pub(super) fn drop_attr_only(&self, ino: Ino) {
         self.attribute_changes.note(ino);
@@ -260,6 +270,16 @@ impl Cache {
     /// Whether the kernel's pages are of this version.
     pub(super) fn has_pages(&self, ino: Ino, data_version: u64) -> bool {
         lock(&self.pages).get(&ino) == Some(&data_version)
+    }
+
+    /// As [`Self::drop_pages`], unless they are of this version or a later one; then the kernel is
+    /// told. Nobody [notes](Self::swap_pages) another version in between.
+    pub(super) fn drop_pages_before(&self, ino: Ino, data_version: u64, tell: impl FnOnce()) {
+        let mut pages = lock(&self.pages);
+        if pages.get(&ino).is_none_or(|version| *version < data_version) {
+            pages.remove(&ino);
+            tell();
+        }
     }
 
     /// Our own write took the contents from one version to the next: the kernel has it already.

@@ -9,14 +9,13 @@ use bytes::Bytes;
 use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::{Inode, too_large};
-use super::inodes::OpenFile;
 use super::writer::Goal;
 use crate::client::vfs::Handle;
 use crate::error::Result;
 use crate::extent::chunk_count;
 use crate::limits;
 use crate::proto::Packed;
-use crate::proto::fs::{Append, Layout};
+use crate::proto::fs::Layout;
 use crate::proto::server::SyncMaster;
 use crate::rpc::patience::inherited;
 use crate::types::{Access, Attr, ChunkKey, ChunkLayout, Credentials, Ino, ServerId};
@@ -54,24 +53,30 @@ impl<C: Cluster> NativeFs<C> {
         if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
             return Err(too_large());
         }
-        let offset = match appends {
-            true => self.append(&file, length, who).await?,
-            false => offset,
+        let appended = match appends {
+            true => Some(self.append(&file, length, who).await?),
+            false => None,
         };
-        let (held, loses_set_id) = {
+        let offset = appended.map_or(offset, |appended| appended.offset);
+        let (held, loses_set_id, has_pages) = {
             let mut state = file.inode.state();
             let before = state.dirty.byte_count();
             state.write(offset, data, who);
             let held = state.dirty.byte_count();
             self.dirty_bytes.fetch_add(held - before, Ordering::Relaxed);
             let Attr { mode, gid, .. } = state.attr;
-            (held, who.mode_after_write(mode, gid) != mode)
+            let has_pages = file.is_direct && state.handles > state.direct_handles;
+            (held, who.mode_after_write(mode, gid) != mode, has_pages)
         };
-        if file.is_sync {
+        if has_pages && length > 0 {
+            self.drop_pages_under(file.inode.ino, offset, length).await?;
+        }
+        if let Some(appended) = appended {
+            self.finish_append(&file, appended, length, who).await?;
+        } else if file.is_sync {
             self.sync_inode(&file.inode).await?;
-        } else if appends || loses_set_id {
-            // Others read zeros where room was made, until the bytes are there. And nobody may run a
-            // program with its owner's rights once somebody else has changed it.
+        } else if loses_set_id {
+            // Nobody may run a program with its owner's rights once somebody else has changed it.
             self.flush_inode(&file.inode).await?;
         } else if self.dirty_byte_count() > limits::DIRTY_MAX {
             self.flush_inode(&file.inode).await?;
@@ -81,24 +86,15 @@ impl<C: Cluster> NativeFs<C> {
         Ok(offset)
     }
 
-    /// Makes room at the end of the file.
-    async fn append(&self, file: &OpenFile, length: u64, who: &Credentials) -> Result<u64> {
-        // Bytes that were written here behind the end that the master knows come first.
-        self.flush_inode(&file.inode).await?;
-        let ino = file.inode.ino;
-        let call = |session| Append { ino, length, who: Packed(who.clone()), session };
-        let made = self.ask_in_session(call).await;
-        let offset = self.forget_inode_unless_done(made, ino, true)?;
-        self.cache.drop_attr(file.inode.ino);
-        let mut state = file.inode.state();
-        state.is_stale = true;
-        state.attr.size = state.attr.size.max(offset + length);
-        // Making room was a change; if it was not the only one, the answer to the next shows it.
-        state.attr.data_version += 1;
-        // Blocks that ended at the old end of the file have zeros where bytes will be.
-        state.clean.clear();
-        state.epoch += 1;
-        Ok(offset)
+    /// Drops the kernel's pages of a range that was just written past them. Somebody who reads through
+    /// pages may have brought the old bytes there while the new ones were on their way here, and after
+    /// an asynchronous write the kernel does not look.
+    ///
+    /// A page that is being read has to come first, and its request may wait in the kernel until this
+    /// write, of many, is answered: so the wait for it is short. It is dropped all the same then.
+    async fn drop_pages_under(&self, ino: Ino, offset: u64, length: u64) -> Result<()> {
+        let dropped = self.tell_kernel(move |notify| notify.range_now(ino, offset, length));
+        tokio::time::timeout(limits::DROPPED_PAGES_WAIT, dropped).await.unwrap_or(Ok(()))
     }
 
     /// What was written to the file survives a power cut when this returns.
@@ -113,7 +109,7 @@ impl<C: Cluster> NativeFs<C> {
         synced.and(untold)
     }
 
-    async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
+    pub(super) async fn sync_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         let has_sent = {
             let _turn = inode.turn.lock().await;
             self.flush_to(Goal::Durable, inode).await?

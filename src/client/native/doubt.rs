@@ -115,7 +115,7 @@ impl<C: Cluster> NativeFs<C> {
     ) -> Result<T> {
         let Err(error) = &outcome else { return outcome };
         match (error.kind().leaves_outcome_open(), of_contents) {
-            (true, true) => self.take_change(&Change::Contents(ino)),
+            (true, true) => self.take_change(&Change::Contents(ino, u64::MAX)),
             (true, false) => self.take_change(&Change::Attributes(ino)),
             (false, _) => self.cache.drop_attr(ino),
         }

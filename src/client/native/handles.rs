@@ -10,8 +10,9 @@ use super::data::Cluster;
 use super::fs::NativeFs;
 use super::inode::Inode;
 use super::inodes::LastPage;
-use crate::client::vfs::{Handle, OpenFlags, Opened, Pages};
-use crate::error::Result;
+use super::stale;
+use crate::client::vfs::{Attempt, Handle, OpenFlags, Opened, Pages};
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::fs::{self, Create, Open, OpenMode};
@@ -43,6 +44,20 @@ impl<C: Cluster> NativeFs<C> {
         flags: OpenFlags,
         who: &Credentials,
     ) -> Result<Opened> {
+        self.open_for_kernel(ino, flags, who, Attempt::Last).await
+    }
+
+    /// As [`Self::open`], for the kernel, which may believe things of the file that are not so.
+    ///
+    /// # Errors
+    /// Also `Stale`, if it is to look up the file once more.
+    pub(super) async fn open_for_kernel(
+        self: &Arc<Self>,
+        ino: Ino,
+        flags: OpenFlags,
+        who: &Credentials,
+        attempt: Attempt,
+    ) -> Result<Opened> {
         if let Some(inode) = self.inodes.get(ino) {
             // What was written through another handle counts for the one to come.
             self.flush_inode(&inode).await?;
@@ -62,11 +77,19 @@ impl<C: Cluster> NativeFs<C> {
         let early = self.early_contents(ino, flags);
         let early = tokio::time::timeout(limits::EARLY_CONTENTS_WAIT, early);
         let (opened, early) = tokio::join!(asked, early);
-        let Packed(opened) = match flags.truncates() {
-            true => self.forget_inode_unless_done(opened, ino, true)?,
-            false => opened?,
+        let opened = match flags.truncates() {
+            true => self.forget_inode_unless_done(opened, ino, true),
+            false => opened,
         };
+        let Packed(opened) = opened.inspect_err(|error| {
+            if error.kind() == ErrorKind::Stale {
+                self.forget_last_name(ino);
+            }
+        })?;
         self.cache.renew_attr(&opened.attr, &fence);
+        if attempt == Attempt::First {
+            self.check_kernel(&opened.attr).await?;
+        }
         self.correct_kernel(&opened.attr, known.as_ref());
         let (_, opened) = self.begin(opened, flags)?;
         if let Ok(Some((version, contents))) = early
@@ -78,16 +101,6 @@ impl<C: Cluster> NativeFs<C> {
             }
         }
         Ok(opened)
-    }
-
-    /// The kernel has no attributes in the answer to an open, and takes the size that it knows for
-    /// true: the news of another mount's write may still be on their way.
-    fn correct_kernel(&self, now: &Attr, known: Option<&Attr>) {
-        if let Some(notify) = self.notify.get()
-            && (known != Some(now) || notify.is_behind())
-        {
-            notify.attributes_now(now.ino);
-        }
     }
 
     /// The contents of a small file that is about to be read, with the version that they are of if
@@ -108,7 +121,7 @@ impl<C: Cluster> NativeFs<C> {
     /// Opens a file by name and makes it if it is not there.
     ///
     /// # Errors
-    /// Those of the master, such as `Exists`.
+    /// Those of the master, such as `Exists`; `Stale` for what is neither a file nor a directory.
     pub async fn create(
         self: &Arc<Self>,
         parent: Ino,
@@ -128,6 +141,11 @@ impl<C: Cluster> NativeFs<C> {
         let fence = self.cache.fence();
         let made = self.ask_in_session(call).await;
         let Packed(opened) = self.forget_unless_done(made, &[(parent, name)])?;
+        if opened.attr.kind != FileKind::Regular {
+            // The kernel knew nothing of it: it does without a file system when it opens a fifo.
+            self.drop_name(parent, name);
+            return Err(stale("it has just become something else than a file"));
+        }
         self.note_name((parent, name), &opened.attr, opened.parent.as_ref(), &fence);
         if opened.is_new {
             // The kernel asks before the first write whether it has to take this away. Its
@@ -143,9 +161,7 @@ impl<C: Cluster> NativeFs<C> {
         let fs::Opened { attr, is_new, layout, .. } = opened;
         self.session.note_opened();
         let access = if flags.has(FLAG_EXECUTE) { Access::READ } else { flags.access() };
-        // O_SYNC contains O_DSYNC; the bytes and the size are what both ask for.
-        let is_sync = flags.has(libc::O_DSYNC);
-        let (handle, inode) = self.inodes.open(attr.clone(), access, is_sync)?;
+        let (handle, inode) = self.inodes.open(attr.clone(), access, flags)?;
         {
             let mut state = inode.state();
             state.is_stale = false;

@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) failures: u64,
     pub(super) is_flushing: bool,
     pub(super) handles: u32,
+    /// Those that pass by the kernel's pages.
+    pub(super) direct_handles: u32,
     /// Handles through which a shared mapping may be written to: those to read and to write.
     pub(super) mappable: u32,
     /// How often locks on the file were lost with a session.
@@ -91,6 +93,7 @@ impl Inode {
             failures: 0,
             is_flushing: false,
             handles: 0,
+            direct_handles: 0,
             mappable: 0,
             lock_losses: 0,
             attr,
@@ -158,6 +161,14 @@ impl State {
         self.dirty_since = None;
         self.flying = Arc::new(self.dirty.take());
         Some(Arc::clone(&self.flying))
+    }
+
+    /// Forgets bytes that were written here and could not be sent.
+    pub(super) fn forget_written(&mut self, offset: u64, length: u64) {
+        self.dirty.remove(offset, length);
+        if self.dirty.is_empty() {
+            self.dirty_since = None;
+        }
     }
 
     /// The flight arrived: its bytes are at the servers.

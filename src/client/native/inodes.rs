@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::clean::CleanTotal;
 use super::inode::Inode;
 use super::lock;
-use crate::client::vfs::Handle;
+use crate::client::vfs::{Handle, OpenFlags};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::types::{Access, Attr, Cookie, DirEntry, Ino};
@@ -22,6 +22,8 @@ pub(super) struct OpenFile {
     pub(super) access: Access,
     /// Writes are on the disk when they return (`O_SYNC`, `O_DSYNC`).
     pub(super) is_sync: bool,
+    /// Reads and writes pass by the kernel's pages (`O_DIRECT`).
+    pub(super) is_direct: bool,
     /// Failures of the inode that this handle has told of.
     failures_told: AtomicU64,
     /// Losses of locks of the inode before the handle was opened.
@@ -111,8 +113,10 @@ impl Inodes {
         &self,
         attr: Attr,
         access: Access,
-        is_sync: bool,
+        flags: OpenFlags,
     ) -> Result<(Handle, Arc<Inode>)> {
+        // O_SYNC contains O_DSYNC; the bytes and the size are what both ask for.
+        let (is_sync, is_direct) = (flags.has(libc::O_DSYNC), flags.has(libc::O_DIRECT));
         let mut table = lock(&self.table);
         let handle = table.next_handle()?;
         let inode = table
@@ -123,11 +127,12 @@ impl Inodes {
         let (failures_told, lock_losses) = {
             let mut state = inode.state();
             state.handles += 1;
+            state.direct_handles += u32::from(is_direct);
             state.mappable += u32::from(access.includes(MAPPABLE));
             (AtomicU64::new(state.failures), state.lock_losses)
         };
         let file = Arc::clone(&inode);
-        let file = OpenFile { inode: file, access, is_sync, failures_told, lock_losses };
+        let file = OpenFile { inode: file, access, is_sync, is_direct, failures_told, lock_losses };
         table.files.insert(handle, Arc::new(file));
         Ok((handle, inode))
     }
@@ -153,6 +158,7 @@ impl Inodes {
         let is_last = {
             let mut state = file.inode.state();
             state.handles -= 1;
+            state.direct_handles -= u32::from(file.is_direct);
             state.mappable -= u32::from(file.access.includes(MAPPABLE));
             state.handles == 0
         };

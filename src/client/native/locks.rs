@@ -4,7 +4,6 @@
 //! locks of ranges here, and those of `flock` cover the whole file: they see each other, as they do
 //! on NFS.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::data::Cluster;
@@ -137,13 +136,10 @@ impl<C: Cluster> NativeFs<C> {
             // The lock is held, so nothing that is known of the file may be used any more.
             Err(error) => {
                 tracing::debug!(%ino, "all that is known of a locked file is dropped: {error}");
-                self.take_change(&Change::Contents(ino));
+                self.take_change(&Change::Contents(ino, u64::MAX));
             }
         }
-        let Some(notify) = self.notify.get().map(Arc::clone) else { return Ok(()) };
-        tokio::task::spawn_blocking(move || notify.contents_now(ino))
-            .await
-            .map_err(|error| super::given_up(&error))
+        self.tell_kernel(move |notify| notify.contents_now(ino)).await
     }
 
     /// Frees the locks of those who leave a file, by their numbers. What cannot be told now is told

@@ -1,21 +1,22 @@
 //! The native client: a mount of the whole tree, coherent with all others.
 //!
-//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`, `ranges` and
-//! `locks` hold its operations by theme, and `vfs` offers them in the words of the kernel. Below it
-//! are two narrow interfaces, [`meta::Meta`] to the master and [`data::ChunkIo`] to the chunk
-//! servers, and [`remote`], which does both over the network. [`attached`] is one at work.
+//! [`fs::NativeFs`] is the file system; `names`, `attributes`, `handles`, `by_number`, `contents`,
+//! `append`, `ranges` and `locks` hold its operations by theme, and `vfs` offers them in the words of
+//! the kernel. Below it are two narrow interfaces, [`meta::Meta`] to the master and
+//! [`data::ChunkIo`] to the chunk servers, and [`remote`], which does both over the network.
+//! [`attached`] is one at work.
 //!
 //! What a mount keeps in memory: [`dirty`] bytes that were written and not yet sent (`writer` sends
 //! them), `clean` bytes that a sequential reader is about to want (`reader` fetches them), where
 //! chunks are (`layout`) and which may not be on the disk (`unsynced`), names and attributes
 //! (`cache`). `session` keeps all that in step with what other clients do; `lock_owners` is about
 //! who has locks, `held_locks` about what is lost with a session, `doubt` about what is lost with an answer. `told` is what the kernel
-//! knows.
+//! knows of names, `kernel` what it believes of files that it opens.
 
 mod ahead;
+mod append;
 pub mod attached;
 mod attributes;
-mod bounded;
 mod by_number;
 mod cache;
 mod clean;
@@ -29,6 +30,7 @@ mod handles;
 mod held_locks;
 mod inode;
 mod inodes;
+mod kernel;
 mod layout;
 mod lock_owners;
 mod locks;
@@ -69,4 +71,9 @@ fn copy_overlap((source_at, source): (u64, &[u8]), (target_at, target): (u64, &m
 /// The error of a task that ended without an answer.
 fn given_up(error: &tokio::task::JoinError) -> crate::error::FsError {
     crate::error::FsError::new(crate::error::ErrorKind::Io, format!("a call was given up: {error}"))
+}
+
+/// The error on which the kernel looks up all names anew, once.
+fn stale(why: &'static str) -> crate::error::FsError {
+    crate::error::FsError::new(crate::error::ErrorKind::Stale, why)
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -20,9 +19,6 @@ use crate::rpc::Method;
 use crate::rpc::patience::{Patience, inherited};
 use crate::types::{ChunkKey, ChunkLayout, ChunkVersion, Extent, ServerId, Whence};
 
-/// Wait until a server that could not be reached is tried again.
-const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
-
 /// A cluster by the URL of its master.
 #[derive(Clone)]
 pub struct Remote<C> {
@@ -37,31 +33,24 @@ impl<C: Calls> Remote<C> {
         Self { calls, master: master.into(), addresses: Arc::default() }
     }
 
-    /// Asks a chunk server, wherever it is now. One that cannot be reached may be somewhere else by
-    /// the time it is back, so who waits for it asks the master again and again.
+    /// Asks a chunk server, wherever it is now. If it cannot be reached it may come back, there or at
+    /// another address, as long as whoever asks has time.
     async fn ask_server<M: Method + Clone>(&self, server: &ServerId, call: M) -> Result<M::Answer> {
-        let patience = Patience::current();
-        let end = self.calls.end_of(&patience);
-        let quick = patience.clone().with_alternatives().ending(end);
         let mut located = self.addresses.of(server, || self.members()).await?;
+        let patience = self.calls.patience();
         loop {
-            let asked = self.calls.call(&located.address, call.clone());
-            let error = match quick.clone().scope(asked).await.map_err(FsError::from) {
+            let attempt = self.calls.call(&located.address, call.clone());
+            let attempt = patience.clone().with_alternatives().scope(attempt).await;
+            let failure = match attempt.map_err(FsError::from) {
+                // It, or another one that it needs for that.
                 Err(error) if error.kind() == ErrorKind::Unreachable => error,
                 outcome => return outcome,
             };
-            let members = || quick.clone().scope(self.members());
-            if let Ok(Some(moved)) = self.addresses.instead_of(server, &located, members).await {
-                located = moved;
-                continue;
-            }
-            let is_over = end.is_some_and(|end| Instant::now() + UNREACHABLE_PAUSE >= end);
-            if is_over || !patience.waits() {
-                return Err(error);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(UNREACHABLE_PAUSE) => {}
-                () = patience.given_up() => return Err(error),
+            let moved = self.addresses.instead_of(server, &located, || self.members());
+            match patience.clone().with_alternatives().scope(moved).await {
+                Ok(Some(moved)) => located = moved,
+                Ok(None) | Err(_) if patience.pause().await => {}
+                Ok(None) | Err(_) => return Err(failure),
             }
         }
     }

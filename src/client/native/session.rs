@@ -194,15 +194,20 @@ impl<C: Cluster> NativeFs<C> {
                 }
                 notify.inspect(|notify| notify.attributes(*ino));
             }
-            Change::Contents(ino) => {
-                self.cache.drop_attr(*ino);
-                self.cache.drop_pages(*ino);
+            Change::Contents(ino, version) => {
+                self.cache.drop_attr_before(*ino, *version);
                 if let Some(inode) = self.inodes.get(*ino) {
                     let mut state = inode.state();
-                    state.is_stale = true;
-                    state.forget_contents();
+                    if state.attr.data_version < *version {
+                        state.is_stale = true;
+                        state.forget_contents();
+                    }
                 }
-                notify.inspect(|notify| notify.contents(*ino));
+                // What the kernel knows already it is not told again: it throws away attributes that
+                // are on their way then, and goes on with an old size.
+                self.cache.drop_pages_before(*ino, *version, || {
+                    notify.inspect(|notify| notify.contents(*ino));
+                });
             }
             Change::Entry(parent, name) => {
                 self.cache.drop_entry(*parent, name);

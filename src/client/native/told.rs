@@ -11,8 +11,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::bounded::Bounded;
 use super::lock;
+use crate::client::bounded::Bounded;
 use crate::limits;
 use crate::types::{Attr, FileKind, Ino, Name};
 
@@ -63,6 +63,13 @@ impl Told {
         }
         let parts = names.iter().rev().flat_map(|name| [&b"/"[..], name.as_bytes()]);
         Some(parts.collect::<Vec<_>>().concat())
+    }
+
+    /// The name of an inode that the kernel was told last.
+    pub(super) fn last_name(&self, ino: Ino) -> Option<(Ino, Name)> {
+        let mut tables = lock(&self.0);
+        let (directory, name, _) = tables.names.get(&ino)?;
+        Some((*directory, name.clone()))
     }
 
     /// This mount has moved names; what the kernel made of it is not looked at.

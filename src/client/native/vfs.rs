@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use super::data::Cluster;
 use super::fs::NativeFs;
-use crate::client::vfs::{Handle, KernelPolicy, Listing, Node, Notify, OpenFlags, Opened, Vfs};
-use crate::error::{ErrorKind, FsError, Result};
+use super::stale;
+use crate::client::vfs::{
+    Attempt, Handle, KernelPolicy, Listing, Node, Notify, OpenFlags, Opened, Vfs,
+};
+use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::fs::StatFs;
 use crate::proto::session::Lock;
@@ -25,13 +28,22 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         NativeFs::notify_with(self, notify);
     }
 
-    async fn lookup(&self, parent: Ino, name: Name, who: Credentials) -> Result<Attr> {
+    async fn lookup(
+        &self,
+        parent: Ino,
+        name: Name,
+        who: Credentials,
+        attempt: Attempt,
+    ) -> Result<Attr> {
         match NativeFs::lookup(self, parent, &name, &who).await {
             Ok(attr) => match self.told.other_name(parent, &name, &attr) {
                 None => Ok(attr),
                 Some((directory, other)) => {
                     self.take_change(&Change::Entry(directory, other));
-                    Err(FsError::new(ErrorKind::Stale, "it has just got another name"))
+                    match attempt {
+                        Attempt::First => Err(stale("it has just got another name")),
+                        Attempt::Last => Ok(attr),
+                    }
                 }
             },
             Err(error) => {
@@ -118,8 +130,14 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         Ok(())
     }
 
-    async fn open(&self, ino: Ino, flags: OpenFlags, who: Credentials) -> Result<Opened> {
-        NativeFs::open(self, ino, flags, &who).await
+    async fn open(
+        &self,
+        ino: Ino,
+        flags: OpenFlags,
+        who: Credentials,
+        attempt: Attempt,
+    ) -> Result<Opened> {
+        self.open_for_kernel(ino, flags, &who, attempt).await
     }
 
     async fn create(
@@ -129,8 +147,14 @@ impl<C: Cluster> Vfs for Arc<NativeFs<C>> {
         mode: u32,
         flags: OpenFlags,
         who: Credentials,
+        attempt: Attempt,
     ) -> Result<(Attr, Opened)> {
-        let (attr, opened) = NativeFs::create(self, parent, &name, mode, flags, &who).await?;
+        let made = NativeFs::create(self, parent, &name, mode, flags, &who).await;
+        let (attr, opened) = made.map_err(|error| match (error.kind(), attempt) {
+            // The kernel knew nothing of that link: it follows it if it is to.
+            (ErrorKind::SymlinkLoop, Attempt::First) => stale("it has just become a link"),
+            _ => error,
+        })?;
         self.told.note(parent, &name, attr.ino);
         Ok((attr, opened))
     }

@@ -168,7 +168,7 @@ impl<C: Cluster> NativeFs<C> {
         if has_other_mode && let Some(notify) = self.notify.get() {
             // The kernel expects a write to change size and times, and would go by the old set-id
             // bits for as long as it keeps attributes.
-            notify.attributes_now(inode.ino);
+            notify.attributes_now(&attr);
         }
         Ok(attr)
     }

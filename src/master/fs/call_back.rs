@@ -11,7 +11,7 @@ use super::FileSystem;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::cluster::Join;
-use crate::rpc::{CallError, Registry, RpcClient};
+use crate::rpc::{CallError, Peer, Registry, RpcClient};
 use crate::types::{ServerAddress, ServerUrl};
 
 impl FileSystem {
@@ -60,8 +60,12 @@ impl FileSystem {
 
 /// # Errors
 /// `InvalidArgument` if a server on another machine says that it is on this one.
-fn check_place(url: &ServerUrl, peer: Option<IpAddr>) -> Result<()> {
-    let Some(peer) = peer.filter(|peer| !peer.to_canonical().is_loopback()) else { return Ok(()) };
+fn check_place(url: &ServerUrl, peer: Peer) -> Result<()> {
+    let is_from = match peer {
+        Peer::Unknown | Peer::Loopback => return Ok(()),
+        Peer::V4(address) => IpAddr::from(address).to_string(),
+        Peer::V6(_) => "another machine".to_owned(),
+    };
     let host = url.host();
     let is_loopback =
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -69,9 +73,8 @@ fn check_place(url: &ServerUrl, peer: Option<IpAddr>) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "{url} is on every machine another one, and this server is at {}: give it --listen-host and \
-         --advertise, so that others can reach it",
-        peer.to_canonical()
+        "{url} is on every machine another one, and this server calls from {is_from}: give it \
+         --listen-host and --advertise, so that others can reach it"
     );
     Err(FsError::new(ErrorKind::InvalidArgument, message))
 }
@@ -84,7 +87,8 @@ mod tests {
     #[test]
     fn who_calls_from_elsewhere_is_not_at_a_loopback_address() {
         let check = |url: &str, peer: &str| {
-            check_place(&ServerUrl::new(url).unwrap(), Some(peer.parse().unwrap()))
+            let peer: std::net::IpAddr = peer.parse().unwrap();
+            check_place(&ServerUrl::new(url).unwrap(), peer.into())
         };
         for url in ["https://localhost:9001", "https://127.0.0.2:9001", "https://[::1]:9001/RPC2"] {
             for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {

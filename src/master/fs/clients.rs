@@ -15,6 +15,7 @@ use crate::proto::session::{
 };
 use crate::proto::values::Done;
 use crate::random;
+use crate::rpc::Peer;
 use crate::store::{Purpose, Store, TABLE_END, Table};
 
 /// Session (64 bits, big-endian) → what its client is known by.
@@ -37,7 +38,7 @@ pub(super) fn load(store: &Store, lease: Duration, now: Timestamp) -> Result<Ses
 }
 
 impl FileSystem {
-    pub(super) fn attach(&self, call: Attach) -> Result<Packed<Session>> {
+    pub(super) fn attach(&self, call: Attach, peer: Peer) -> Result<Packed<Session>> {
         self.master.members().check_cluster(call.cluster.0, "mount")?;
         let cluster = self.master.members().cluster();
         let client = String::from_utf8_lossy(&call.client);
@@ -47,7 +48,7 @@ impl FileSystem {
         let id = (random::bits_64()? >> 1).max(1);
         // Whoever attaches has nothing cached, so what was before is no news.
         let last_event = self.events.last();
-        lock(&self.sessions).attach(id, client, clock::uptime())?;
+        lock(&self.sessions).attach(id, client, peer, clock::uptime())?;
         // Also on a full disk: who attaches may be the one who deletes.
         let kept = self.store.write_for(Purpose::Deletion, |txn| {
             txn.put(SESSIONS, &id.to_be_bytes(), client.as_bytes());
@@ -62,8 +63,15 @@ impl FileSystem {
         Ok(Packed(Session { id, lease_ms, last_event, cluster }))
     }
 
-    pub(super) fn renew(&self, call: Renew) -> Result<Done> {
-        lock(&self.sessions).renew(call.session, &call.open.0, clock::uptime()).map(|()| Done)
+    pub(super) fn renew(&self, call: Renew, peer: Peer) -> Result<Done> {
+        let Renew { session, open: Packed(mut open) } = call;
+        let unknown = lock(&self.sessions).unknown(session, &open)?;
+        if !unknown.is_empty() {
+            // Not opened in this life of the master, or never.
+            let gone = self.look(|view| view.missing(unknown))?;
+            open.retain(|ino| !gone.contains(ino));
+        }
+        lock(&self.sessions).renew(session, peer, &open, clock::uptime()).map(|()| Done)
     }
 
     pub(super) fn detach(&self, call: Detach) -> Result<Done> {

@@ -8,7 +8,9 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::namespace::{ChunkUse, CreateOpen, Namespace, PageRequest};
 use crate::proto::Packed;
-use crate::proto::fs::{Append, Create, Extend, Layout, Open, OpenMode, Opened};
+use crate::proto::fs::{
+    AbortAppend, Append, Appended, Create, Extend, Layout, Open, OpenMode, Opened,
+};
 use crate::store::in_background;
 use crate::types::{Access, Attr, ChunkLayout, Cookie, Credentials, FileKind, Ino, SetAttr};
 
@@ -25,7 +27,7 @@ impl FileSystem {
         let Open { ino, mode: Packed(mode), who: Packed(who), session } = call;
         lock(&self.sessions).opened(session, ino)?;
         let wanted = wanted(&mode);
-        let opened = self.look(|view| {
+        let found = self.look(|view| {
             let attr = view.open(&who, ino, wanted)?;
             let layout = match attr.kind {
                 FileKind::Regular => view.layout(ino, 0, limits::OPENED_LAYOUT_MAX)?.chunks,
@@ -34,7 +36,11 @@ impl FileSystem {
             let is_directory = attr.kind == FileKind::Directory;
             let listing = is_directory.then(|| view.readdir(ino, BEGINNING)).transpose()?;
             Ok(Opened { attr, is_new: false, layout, parent: None, listing })
-        })?;
+        });
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale) {
+            lock(&self.sessions).is_gone(session, ino);
+        }
+        let opened = found?;
         if !has_to_change(&mode, &opened) {
             return Ok(Packed(opened));
         }
@@ -118,10 +124,21 @@ impl FileSystem {
         Ok(Packed(attr))
     }
 
-    pub(super) fn append(&self, call: Append) -> Result<u64> {
+    pub(super) fn append(&self, call: Append) -> Result<Packed<Appended>> {
         let Append { ino, length, who: Packed(who), session } = call;
         let origin = Origin { session, known: Known::One(ino) };
-        self.change(origin, |ns| ns.append(&who, ino, length))
+        self.change(origin, |ns| {
+            let offset = ns.append(&who, ino, length)?;
+            let data_version = ns.view().getattr(ino)?.data_version;
+            Ok(Packed(Appended { offset, data_version }))
+        })
+    }
+
+    pub(super) fn abort_append(&self, call: AbortAppend) -> Result<Packed<Attr>> {
+        let AbortAppend { ino, appended: Packed(appended), who: Packed(who), session } = call;
+        let Appended { offset, data_version } = appended;
+        let origin = Origin { session, known: Known::One(ino) };
+        self.change(origin, |ns| ns.abort_append(&who, ino, offset, data_version)).map(Packed)
     }
 
     /// Servers for the first chunk of a file that is opened to be written and has none. Without a

@@ -7,6 +7,7 @@ use tokio::task::block_in_place;
 
 use super::FileSystem;
 use crate::error::Result;
+use crate::proto::session::{Attach, Renew};
 use crate::rpc::{Method, Registry};
 
 impl FileSystem {
@@ -50,14 +51,19 @@ impl FileSystem {
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).extend(call));
         self.quick(registry, Self::append);
+        self.quick(registry, Self::abort_append);
         self.may_wait(registry, Self::heartbeat);
         self.may_wait(registry, Self::report);
     }
 
     fn add_clients(self: &Arc<Self>, registry: &mut Registry) {
-        self.may_wait(registry, Self::attach);
+        let files = Arc::clone(self);
+        registry.add(move |call: Attach, caller| {
+            ready(block_in_place(|| files.attach(call, caller.peer())))
+        });
         self.may_wait(registry, Self::detach);
-        self.quick(registry, Self::renew);
+        let files = Arc::clone(self);
+        registry.add_quick(move |call: Renew, caller| ready(files.renew(call, caller.peer())));
         self.quick(registry, Self::getlk);
         let files = Arc::clone(self);
         registry.add_quick(move |call, _| Arc::clone(&files).wait_events(call));

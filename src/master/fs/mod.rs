@@ -105,7 +105,7 @@ impl Origin {
 
     /// The session that need not be told of a change.
     fn knows(&self, change: &Change) -> SessionId {
-        let (Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _)) = change;
+        let (Change::Attributes(ino) | Change::Contents(ino, _) | Change::Entry(ino, _)) = change;
         match self.known {
             Known::One(known) if known != *ino => 0,
             Known::All | Known::One(_) => self.session,

@@ -14,6 +14,7 @@ use crate::proto::Packed;
 use crate::proto::chunk::Optional;
 use crate::proto::fs::{Create, GetAttr, Open, OpenMode, Unlink};
 use crate::proto::session::Attach;
+use crate::rpc::Peer;
 use crate::store::DataDir;
 use crate::types::{Access, Credentials, Ino, Name};
 
@@ -31,7 +32,7 @@ async fn a_failed_disk_does_not_keep_files_from_being_opened() {
     let files = FileSystem::start(&master, Duration::from_secs(60), &shutdown).unwrap();
     let who = || Packed(Credentials::ROOT);
     let attach = Attach { client: Bytes::new(), cluster: Optional(None) };
-    let session = files.attach(attach).unwrap().0.id;
+    let session = files.attach(attach, Peer::default()).unwrap().0.id;
     let (parent, name) = (Ino::ROOT, Name::new("file").unwrap());
     let open = mode(Access::WRITE, false);
     let call = Create { parent, name: name.clone(), mode: 0o644, open, who: who(), session };

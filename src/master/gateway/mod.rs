@@ -84,9 +84,13 @@ impl Gateway {
     /// Offers the methods, in the place of those of the plain table alone.
     pub fn add_to(self: &Arc<Self>, registry: &mut Registry) {
         let own = Arc::clone(self);
-        registry.add(move |call: Get, _| {
-            let entry = block_in_place(|| own.get(&call));
-            async { entry }
+        registry.add(move |call: Get, caller| {
+            let own = Arc::clone(&own);
+            async move {
+                let size = own.master.state().size(&call.key)?;
+                caller.make_room(size).await?;
+                block_in_place(|| own.get(&call))
+            }
         });
         let own = Arc::clone(self);
         registry.add(move |call: Put, caller| Arc::clone(&own).put(call, caller));

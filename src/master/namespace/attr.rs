@@ -17,13 +17,16 @@ impl Namespace<'_> {
     /// Changes attributes, all of them or none.
     ///
     /// # Errors
-    /// In the order of Linux (`vfs_truncate`, `notify_change` and `setattr_prepare`): `Stale`; for
+    /// `InvalidArgument` for a time that is none; then, in the order of Linux (`vfs_truncate`,
+    /// `notify_change` and `setattr_prepare`): `Stale`; for
     /// a new size `IsDirectory`, `InvalidArgument` if it is no regular file, `AccessDenied` if the
     /// caller may not write and has no handle; `AccessDenied` if both times are to be now and the
     /// caller neither owns nor may write the file; `Unsupported` for the mode of a symbolic link;
     /// `FileTooLarge`; `NotPermitted` for an owner, a group, a mode, or any other wish for times
     /// that the caller may not have; `Busy` if too many truncations are under way in one chunk.
     pub fn setattr(&mut self, who: &Credentials, ino: Ino, set: &SetAttr) -> Result<Attr> {
+        check_time(set.atime)?;
+        check_time(set.mtime)?;
         let mut inode = self.inode(ino)?;
         self.permit_setattr(who, ino, &inode, set)?;
         if *set == (SetAttr { by_handle: set.by_handle, ..SetAttr::default() }) {
@@ -75,8 +78,10 @@ impl Namespace<'_> {
         self.remove_capabilities(ino, inode)?;
         inode.mtime = self.now;
         inode.ctime = self.now;
-        inode.contents_mut()?.data_version += 1;
-        self.changed(Change::Contents(ino));
+        let contents = inode.contents_mut()?;
+        contents.data_version += 1;
+        let version = contents.data_version;
+        self.changed(Change::Contents(ino, version));
         Ok(())
     }
 
@@ -152,6 +157,13 @@ fn permit_chown(who: &Credentials, inode: &Inode, set: &SetAttr) -> Result<()> {
         return Ok(());
     }
     Err(FsError::new(ErrorKind::NotPermitted, "only the superuser may give a file away"))
+}
+
+fn check_time(set: SetTime) -> Result<()> {
+    match set {
+        SetTime::At(at) => FileTime::new(at.seconds, at.nanoseconds).map(|_| ()),
+        SetTime::Keep | SetTime::Now => Ok(()),
+    }
 }
 
 fn apply_time(time: &mut FileTime, set: SetTime, now: FileTime) {

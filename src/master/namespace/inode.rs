@@ -1,5 +1,7 @@
 //! Inodes: finding, making, storing, and what is shown of them.
 
+use std::collections::HashSet;
+
 use crate::error::{ErrorKind, FsError, Result};
 use crate::types::{Attr, Change, Cookie, Credentials, FileKind, FileTime, Ino, ServerId};
 
@@ -38,6 +40,20 @@ impl View<'_> {
 
     pub(super) fn inode(&self, ino: Ino) -> Result<Inode> {
         self.find_inode(ino)?.ok_or_else(stale)
+    }
+
+    /// Those of some inodes that are not there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn missing(&self, inodes: Vec<Ino>) -> Result<HashSet<Ino>> {
+        let mut missing = HashSet::new();
+        for ino in inodes {
+            if self.txn.get(INODES, &ino_key(ino))?.is_none() {
+                missing.insert(ino);
+            }
+        }
+        Ok(missing)
     }
 
     pub(super) fn find_inode(&self, ino: Ino) -> Result<Option<Inode>> {

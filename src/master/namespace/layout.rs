@@ -185,6 +185,29 @@ impl Namespace<'_> {
         Ok(offset)
     }
 
+    /// Gives the room of an append back, from `offset` to the end: with a cut, so that bytes that
+    /// came there, or are still on their way, do not show up later. If the contents have another
+    /// version than they had with that room, somebody wrote since, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Namespace::append`], and `Busy` as for a truncation.
+    pub fn abort_append(
+        &mut self,
+        who: &Credentials,
+        ino: Ino,
+        offset: u64,
+        data_version: u64,
+    ) -> Result<Attr> {
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        if contents.data_version == data_version && offset < contents.size {
+            self.truncate(ino, contents, offset)?;
+            self.mark_written(who, ino, &mut inode)?;
+            self.save_inode(ino, &inode);
+        }
+        Ok(inode.attr(ino))
+    }
+
     /// Notes that all replicas of a chunk have a version, and so made the cuts up to it. Nothing
     /// happens if the chunk is another one by now.
     ///

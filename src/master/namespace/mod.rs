@@ -180,7 +180,7 @@ impl<'t> Namespace<'t> {
     #[must_use]
     pub fn changed_inodes(&self) -> BTreeSet<Ino> {
         let changes = self.effects.changes.iter().map(|change| match change {
-            Change::Attributes(ino) | Change::Contents(ino) | Change::Entry(ino, _) => *ino,
+            Change::Attributes(ino) | Change::Contents(ino, _) | Change::Entry(ino, _) => *ino,
         });
         changes.collect()
     }

@@ -113,8 +113,19 @@ impl Namespace<'_> {
             (chunk.version, chunk.cuts_from) = (version, version);
             chunk.cuts.clear();
             self.txn.put(CHUNKS, &numbered_key(key.ino, key.index), &encode(&chunk));
-            self.changed(Change::Contents(key.ino));
+            self.mark_cut(key.ino)?;
         }
+        Ok(())
+    }
+
+    /// The contents of a file are others than this master knew.
+    fn mark_cut(&mut self, ino: Ino) -> Result<()> {
+        let mut inode = self.inode(ino)?;
+        let contents = inode.contents_mut()?;
+        contents.data_version += 1;
+        let version = contents.data_version;
+        self.save_inode(ino, &inode);
+        self.changed(Change::Contents(ino, version));
         Ok(())
     }
 

@@ -80,6 +80,14 @@ pub(super) struct SuperblockV1 {
     bytes: u64,
 }
 
+#[cfg(test)]
+impl From<Superblock> for SuperblockV1 {
+    fn from(superblock: Superblock) -> Self {
+        let Superblock { next_ino, generation, inodes, bytes, .. } = superblock;
+        Self { next_ino, generation, inodes, bytes }
+    }
+}
+
 impl From<SuperblockV1> for Superblock {
     fn from(earlier: SuperblockV1) -> Self {
         let SuperblockV1 { next_ino, generation, inodes, bytes } = earlier;

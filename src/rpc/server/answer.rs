@@ -5,40 +5,69 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use dxr::Value;
-use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::limits;
 use crate::rpc::fault::Fault;
 use crate::rpc::program::Program;
 use crate::rpc::registry::{Caller, SERVER_MEANT};
 use crate::rpc::server::Shared;
-use crate::rpc::server::memory::{Room, UNCOUNTED_MAX};
+use crate::rpc::server::answer_room::ConnectionRoom;
+use crate::rpc::server::memory::{NoRoom, Room, UNCOUNTED_MAX};
+use crate::rpc::server::place::Phase;
+use crate::rpc::server::places::Taken;
+use crate::rpc::server::request::read;
 use crate::rpc::wire::text::shortened;
-use crate::rpc::wire::{ACCEPT_POST, DecodeError, Decoder, Form, Message, MessageBody};
-
-/// XML above this size, in bytes, is made into values on a thread that may take its time.
-const XML_SIZE_INLINE_MAX: usize = 256 << 10;
-
-/// Memory that values take for each byte of XML they come from, at most about.
-const XML_EXPANSION: u64 = 12;
-
-/// Room that a body gets at a time when it takes more than it announced, or announced nothing, in
-/// bytes.
-const MORE_ROOM_SIZE: u64 = 1 << 20;
+use crate::rpc::wire::{ACCEPT_POST, Form, Message, MessageBody};
 
 /// The body of a response, with the room it takes in memory.
 pub(super) struct AnswerBody {
     body: MessageBody,
+    /// `None` if it takes none that counts.
+    held: Option<Arc<Held>>,
+}
+
+/// Room for an answer, until all of it has gone out.
+struct Held {
     _room: Room,
+    taken: Arc<Taken>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.taken.place().set_holds_room(false);
+        self.taken.place().answered();
+    }
+}
+
+/// A part of an answer on its way: the body itself is done as soon as the last one has been taken from
+/// it, and then the room must not be somebody else's yet.
+struct Part {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AnswerBody {
+    fn small(body: MessageBody) -> Self {
+        Self { body, held: None }
+    }
+
+    fn counted(body: MessageBody, room: Room, taken: &Arc<Taken>) -> Self {
+        taken.place().set_holds_room(true);
+        let held = Held { _room: room, taken: Arc::clone(taken) };
+        Self { body, held: Some(Arc::new(held)) }
+    }
 }
 
 impl Body for AnswerBody {
@@ -49,7 +78,15 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        let Some(held) = &this.held else { return frame };
+        frame.map_ok(|frame| {
+            frame.map_data(|bytes| {
+                held.taken.place().moved(bytes.len());
+                Bytes::from_owner(Part { bytes, _held: Arc::clone(held) })
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -62,21 +99,18 @@ impl Body for AnswerBody {
 }
 
 /// A request that is not a call, or not one that can be read: the status, and what to do.
-struct Refusal(StatusCode, String);
-
-/// A call as it came, or the fault that answers it.
-type Call = Result<(String, Vec<Value>), Fault>;
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 /// The response to a request, and whether the request's body was left unread.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    shared: &Shared,
+    connection: &ConnectionRoom,
     caller: Caller,
 ) -> (Response<AnswerBody>, bool) {
     // Only who asks for it hears of a form that is not XML-RPC.
     let form = Form::named(request.headers().get(ACCEPT));
     let caller = caller.next_call(Program::of(request.headers()));
-    let (mut response, is_refused) = answer_in(form, request, shared, caller).await;
+    let (mut response, is_refused) = answer_in(form, request, connection, caller).await;
     if form == Form::Binary {
         response.headers_mut().insert(ACCEPT_POST, form.media_type());
     }
@@ -86,31 +120,64 @@ pub(super) async fn answer(
 async fn answer_in(
     form: Form,
     request: Request<Incoming>,
-    shared: &Shared,
+    connection: &ConnectionRoom,
     caller: Caller,
 ) -> (Response<AnswerBody>, bool) {
+    let (shared, taken) = (connection.shared(), connection.taken());
     let form_of_call = Form::named(request.headers().get(CONTENT_TYPE));
     let call = match check(&request, shared) {
-        Ok(()) => read(request.into_body(), form_of_call, shared).await,
+        Ok(()) => read(request.into_body(), form_of_call, shared, taken).await,
         Err(refusal) => Err(refusal),
     };
+    taken.place().work();
     let outcome = match call {
         Ok((Ok((name, params)), _room)) => dispatch(shared, &name, params, caller).await,
         Ok((Err(fault), _room)) => Err(fault),
-        Err(refusal) => return (refuse(refusal), true),
-    };
-    let body = outcome
-        .and_then(|value| encoded(value, form))
-        .unwrap_or_else(|fault| MessageBody::fault(&fault, form));
-    match shared.answers.room(body.length()).await {
-        Some(room) => (respond(StatusCode::OK, body, room), false),
-        None => {
-            // Not "busy": the call has been carried out, and must not be repeated for this.
-            let text = "the call was carried out, but there is no memory for its answer now";
-            let body = MessageBody::fault(&Fault::new(Fault::INTERNAL, text), form);
-            (respond(StatusCode::OK, body, Room::default()), false)
+        Err(refusal) => {
+            taken.place().begin(Phase::Idle);
+            return (refuse(refusal), true);
         }
+    };
+    taken.place().set_holds_room(false);
+    let room = connection.take();
+    let body = match (outcome, room) {
+        // It was not begun, and may be repeated.
+        (Err(_), Err(NoRoom)) => {
+            taken.place().begin(Phase::Idle);
+            return (refuse(busy()), false);
+        }
+        (outcome, room) => {
+            let body = outcome
+                .and_then(|value| encoded(value, form))
+                .unwrap_or_else(|fault| MessageBody::fault(&fault, form));
+            with_room(body, room.unwrap_or_default(), connection, form).await
+        }
+    };
+    let phase = if body.held.is_some() { Phase::Answering } else { Phase::Idle };
+    taken.place().begin(phase);
+    (respond(StatusCode::OK, body), false)
+}
+
+/// A body with room for it, some of which was taken before it was made.
+async fn with_room(
+    body: MessageBody,
+    mut room: Room,
+    connection: &ConnectionRoom,
+    form: Form,
+) -> AnswerBody {
+    let size = body.memory();
+    if size <= UNCOUNTED_MAX {
+        return AnswerBody::small(body);
     }
+    let answers = &connection.shared().answers;
+    if answers.grow(connection.taken(), &mut room, size).await.is_err() {
+        // Not "busy": the call has been carried out, and must not be repeated for this.
+        let text = "the call was carried out, but there is no memory for its answer now";
+        let fault = Fault::new(Fault::INTERNAL, text);
+        return AnswerBody::small(MessageBody::fault(&fault, form));
+    }
+    room.shrink(size);
+    AnswerBody::counted(body, room, connection.taken())
 }
 
 fn encoded(value: Value, form: Form) -> Result<MessageBody, Fault> {
@@ -146,86 +213,15 @@ fn check(request: &Request<Incoming>, shared: &Shared) -> Result<(), Refusal> {
     }
 }
 
-fn too_large(shared: &Shared) -> Refusal {
+pub(super) fn too_large(shared: &Shared) -> Refusal {
     let limit = shared.limits.body_size;
     let text = format!("The body is larger than {limit} bytes, the limit; send less at a time.");
     Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
-fn busy() -> Refusal {
+pub(super) fn busy() -> Refusal {
     let text = "The server has too much in memory now; try again later.".to_owned();
     Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
-}
-
-/// Reads a body. One that cannot be decoded is read to its end all the same, so that the
-/// connection can go on.
-async fn read(mut body: Incoming, form: Form, shared: &Shared) -> Result<(Call, Room), Refusal> {
-    let announced = body.size_hint().exact();
-    let mut counted = announced.unwrap_or_default().max(UNCOUNTED_MAX);
-    let mut room = shared.requests.room(counted).await.ok_or_else(busy)?;
-    let mut decoder = Ok(Decoder::for_call(form));
-    let mut received = 0;
-    let slowest_s = announced.unwrap_or(shared.limits.body_size as u64) / limits::BODY_RATE_MIN;
-    let end = Instant::now() + shared.limits.stall_timeout + Duration::from_secs(slowest_s);
-    while let Some(piece) = next_piece(&mut body, shared, end).await? {
-        received += piece.len() as u64;
-        if received > shared.limits.body_size as u64 {
-            return Err(too_large(shared));
-        }
-        let expected = announced.map(|length| length.saturating_sub(received));
-        let expected = expected.and_then(|bytes| usize::try_from(bytes).ok());
-        if let Ok(reading) = &mut decoder
-            && let Err(error) = reading.push(&piece, expected)
-        {
-            decoder = Err(error);
-        }
-        // Text in other encodings than UTF-8 may grow when it is read.
-        let taken = decoder.as_ref().map_or(0, Decoder::text_size).max(received);
-        while taken > counted {
-            room.add(shared.requests.room(MORE_ROOM_SIZE).await.ok_or_else(busy)?);
-            counted += MORE_ROOM_SIZE;
-        }
-    }
-    let xml_size = decoder.as_ref().map_or(0, Decoder::xml_size);
-    if xml_size <= XML_SIZE_INLINE_MAX {
-        return Ok((finish(decoder), room));
-    }
-    drop(room);
-    let room = shared.requests.room(received + xml_size as u64 * XML_EXPANSION).await;
-    let room = room.ok_or_else(busy)?;
-    let finished = tokio::task::spawn_blocking(|| finish(decoder)).await;
-    Ok((finished.unwrap_or_else(|_| Err(internal())), room))
-}
-
-fn finish(decoder: Result<Decoder, DecodeError>) -> Call {
-    decoder.and_then(Decoder::finish_call).map_err(Fault::from)
-}
-
-/// The next piece of a body, `None` after the last.
-async fn next_piece(
-    body: &mut Incoming,
-    shared: &Shared,
-    end: Instant,
-) -> Result<Option<Bytes>, Refusal> {
-    loop {
-        let latest = end.min(Instant::now() + shared.limits.stall_timeout);
-        match tokio::time::timeout_at(latest, body.frame()).await {
-            Err(_) => {
-                let text = "The body did not arrive; send it without pauses.".to_owned();
-                return Err(Refusal(StatusCode::REQUEST_TIMEOUT, text));
-            }
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => {
-                let text = format!("The body cannot be read: {error}.");
-                return Err(Refusal(StatusCode::BAD_REQUEST, text));
-            }
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
 }
 
 /// Carries out a call. A handler that panics fails alone.
@@ -251,7 +247,7 @@ async fn dispatch(
     }
 }
 
-fn internal() -> Fault {
+pub(super) fn internal() -> Fault {
     Fault::new(Fault::INTERNAL, "internal error; the server's log says more")
 }
 
@@ -267,7 +263,7 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 
 fn refuse(Refusal(status, mut text): Refusal) -> Response<AnswerBody> {
     text.push('\n');
-    let mut response = respond(status, MessageBody::text(text), Room::default());
+    let mut response = respond(status, AnswerBody::small(MessageBody::text(text)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     // What is left of the request's body is not worth reading.
@@ -278,9 +274,9 @@ fn refuse(Refusal(status, mut text): Refusal) -> Response<AnswerBody> {
     response
 }
 
-fn respond(status: StatusCode, body: MessageBody, room: Room) -> Response<AnswerBody> {
-    let media_type = body.form().media_type();
-    let mut response = Response::new(AnswerBody { body, _room: room });
+fn respond(status: StatusCode, body: AnswerBody) -> Response<AnswerBody> {
+    let media_type = body.body.form().media_type();
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response

@@ -22,7 +22,9 @@ use crate::limits;
 use crate::rpc::registry::Caller;
 use crate::rpc::server::Shared;
 use crate::rpc::server::answer::answer;
-use crate::rpc::server::idle::IdlePlace;
+use crate::rpc::server::answer_room::ConnectionRoom;
+use crate::rpc::server::place::{Phase, Place};
+use crate::rpc::server::places::Taken;
 use crate::rpc::socket::Socket;
 
 /// Most headers of a request; browsers send about twenty.
@@ -36,19 +38,30 @@ const READ_BUFFER_SIZE: usize = 256 << 10;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection until either side ends it. Nothing that happens here concerns another.
-pub(super) async fn serve(stream: std::net::TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
-    let mut lifetime = pin!(live(stream, &shared));
+pub(super) async fn serve(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    taken: Taken,
+    shared: Arc<Shared>,
+) {
+    let taken = Arc::new(taken);
+    let mut lifetime = pin!(live(stream, &shared, &taken));
     let outcome = tokio::select! {
         biased;
         outcome = &mut lifetime => outcome,
         () = shared.cut.cancelled() => Err("cut, because the server stops".to_owned()),
+        () = taken.place().cut() => Err("it was slow while others waited for it".to_owned()),
     };
     if let Err(reason) = outcome {
         tracing::debug!(%peer, "connection ended: {reason}");
     }
 }
 
-async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), String> {
+async fn live(
+    stream: std::net::TcpStream,
+    shared: &Arc<Shared>,
+    taken: &Arc<Taken>,
+) -> Result<(), String> {
     let patience = &shared.limits;
     let stream = TcpStream::from_std(stream).map_err(|error| error.to_string())?;
     // Answers are written whole; waiting for more to send with them only delays them.
@@ -57,8 +70,6 @@ async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), S
     sockopt::set_socket_keepalive(&stream, true).map_err(|error| error.to_string())?;
     sockopt::set_tcp_keepidle(&stream, limits::KEEPALIVE_IDLE)
         .map_err(|error| error.to_string())?;
-    let peer = stream.peer_addr().map_err(|error| error.to_string())?;
-    let caller = Caller::from_peer(peer.ip());
     let guarded = Socket::new(stream, patience.stall_timeout);
     let handshake =
         tokio::time::timeout(patience.handshake_timeout, shared.acceptor.accept(guarded));
@@ -70,7 +81,7 @@ async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), S
             .map_err(|error| format!("no TLS handshake: {error}"))?,
     };
     let is_body_refused = Arc::new(AtomicBool::new(false));
-    let (mut tls, served) = requests(tls, (shared, caller), &is_body_refused).await;
+    let (mut tls, served) = requests(tls, shared, taken, &is_body_refused).await;
     let farewell = async {
         tls.shutdown().await?;
         if is_body_refused.load(Ordering::Relaxed) {
@@ -91,11 +102,22 @@ async fn live(stream: std::net::TcpStream, shared: &Arc<Shared>) -> Result<(), S
 }
 
 /// Returns when the connection is to end after the request under way, if there is one.
-async fn wanted(shared: &Shared, idle: &IdlePlace) {
+async fn wanted(shared: &Shared, place: &Place) {
     tokio::select! {
         () = shared.shutdown.cancelled() => {}
-        () = idle.closed() => {}
+        () = place.closed() => {}
     }
+}
+
+/// Returns when a connection that was told to leave while it was idle has had time for that, and still
+/// does nothing else: its peer does not take the rest of an answer.
+async fn overstayed(place: &Place) {
+    tokio::time::sleep(LINGER_TIMEOUT).await;
+    if place.is_in(Phase::Idle) {
+        return;
+    }
+    place.stays();
+    std::future::pending().await
 }
 
 /// Returns when the patience with a connection on which no request has begun is over.
@@ -109,20 +131,22 @@ async fn overdue(has_begun: &AtomicBool, head_timeout: Duration) {
 /// Answers requests until one side has enough.
 async fn requests(
     tls: TlsStream<Socket>,
-    (shared, caller): (&Arc<Shared>, Caller),
+    shared: &Arc<Shared>,
+    taken: &Arc<Taken>,
     is_body_refused: &Arc<AtomicBool>,
 ) -> (TlsStream<Socket>, Result<(), String>) {
-    let idle = Arc::new(shared.idle.enter());
+    let place = taken.place();
+    let room = Arc::new(ConnectionRoom::new(Arc::clone(shared), Arc::clone(taken)));
+    let caller = Caller::new(place.peer(), Arc::<ConnectionRoom>::clone(&room));
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         has_begun.store(true, Ordering::Relaxed);
-        idle.end();
-        let (shared, caller, idle) = (Arc::clone(shared), caller.clone(), Arc::clone(&idle));
+        place.begin(Phase::Receiving);
+        let (room, caller) = (Arc::clone(&room), caller.clone());
         let is_body_refused = Arc::clone(is_body_refused);
         Box::pin(async move {
-            let (response, is_refused) = answer(request, &shared, caller).await;
+            let (response, is_refused) = answer(request, &room, caller).await;
             is_body_refused.fetch_or(is_refused, Ordering::Relaxed);
-            idle.begin();
             Ok::<_, Infallible>(response)
         })
     });
@@ -136,6 +160,7 @@ async fn requests(
         .half_close(true)
         .serve_connection(TokioIo::new(tls), service);
     let mut overdue = pin!(overdue(&has_begun, shared.limits.head_timeout));
+    let mut overstayed = pin!(overstayed(place));
     let mut is_stopping = false;
     loop {
         tokio::select! {
@@ -148,8 +173,12 @@ async fn requests(
                 let tls = connection.into_parts().io.into_inner();
                 return (tls, Err("no request came".to_owned()));
             }
+            () = overstayed.as_mut(), if place.is_leaving() => {
+                let tls = connection.into_parts().io.into_inner();
+                return (tls, Err("its place was needed, and it did not end".to_owned()));
+            }
             // An answer that is still under way is sent before the end.
-            () = wanted(shared, &idle), if !is_stopping => {
+            () = wanted(shared, place), if !is_stopping => {
                 is_stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }

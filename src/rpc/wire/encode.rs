@@ -38,6 +38,9 @@ pub(super) const INLINE_BLOB_MAX: usize = 512;
 /// With its text it fits into the second-level cache of a core.
 const PIECE_SIZE: usize = 96 << 10;
 
+/// What goes as it is, at a time, in bytes: a body that is taken slowly shows how slowly.
+const PLAIN_SIZE: usize = 1 << 20;
+
 /// Values nested deeper than this would be refused by the reader: each level is three elements.
 const NESTING_MAX: usize = limits::XML_DEPTH_MAX * 2 / 3;
 
@@ -171,6 +174,12 @@ impl Segment {
             Self::Encoded(bytes) => (bytes.len() as u64).div_ceil(3) * 4,
         }
     }
+
+    /// What it takes in memory, in bytes.
+    fn memory(&self) -> u64 {
+        let (Self::Plain(bytes) | Self::Encoded(bytes)) = self;
+        bytes.len() as u64
+    }
 }
 
 /// The contents of values on their way out.
@@ -279,9 +288,18 @@ impl MessageBody {
         self.length
     }
 
+    /// Bytes that it takes in memory, as long as nothing of it was taken: base64 is made on the way.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.segments.iter().map(Segment::memory).sum()
+    }
+
     fn next_frame(&mut self) -> Option<Bytes> {
-        let (frame, finished) = match self.segments.front()? {
-            Segment::Plain(bytes) => (bytes.clone(), true),
+        let (frame, finished) = match self.segments.front_mut()? {
+            Segment::Plain(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(PLAIN_SIZE));
+                (piece, bytes.is_empty())
+            }
             Segment::Encoded(blob) => {
                 let rest = blob.get(self.done..).unwrap_or_default();
                 let piece = rest.get(..PIECE_SIZE).unwrap_or(rest);

@@ -180,6 +180,11 @@ impl ReadTxn for Reading<'_> {
         get(&self.snapshot, keyspace(self.tables, table), key)
     }
 
+    fn size_of(&self, table: Table, key: &[u8]) -> Result<Option<u64>> {
+        let size = self.snapshot.size_of(keyspace(self.tables, table), key);
+        Ok(size.map_err(|error| FsError::from(&error))?.map(u64::from))
+    }
+
     fn scan(
         &self,
         table: Table,

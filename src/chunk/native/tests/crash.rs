@@ -1,13 +1,74 @@
 //! Neither `kill -9` nor a power cut, at any step, makes a block unreadable or loses what was
 //! promised.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
 
 use super::model::{self, Keys, Model, Op, any_op};
 use super::sim::{Death, World};
 use super::{cases, start};
+
+/// One piece of work with everything in it.
+pub(super) static LONG: LazyLock<Vec<Op>> = LazyLock::new(|| {
+    vec![
+        Op::Write(1, vec![(0, 200_000, 1)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(70_000, 10_000, 2), (10, 5, 3)]),
+        Op::Write(1, vec![(200_000, 3000, 4)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(203_000, 100_000, 5), (202_000, 2000, 6)]),
+        Op::Truncate(1, 90_000),
+        Op::Cut(1, 80_000),
+        Op::Write(1, vec![(100_000, 50_000, 7)]),
+        Op::Sync(1),
+        Op::Punch(1, 60_000, 20_000),
+        Op::Cut(1, 100_000),
+        Op::Cut(1, 140_000),
+        Op::Write(1, vec![(110_000, 5000, 9)]),
+        Op::Sync(1),
+        Op::Truncate(1, 150_500),
+        Op::SyncAll,
+        Op::Copy(1, 1000, 2, 5000, 120_000),
+        Op::Zero(1, 0, 65_536),
+        Op::Sync(2),
+        Op::Delete(1),
+        Op::Write(1, vec![(0, 100, 8)]),
+        Op::Sync(1),
+    ]
+});
+
+/// The same of chunks that are small for a while.
+pub(super) static GROWING: LazyLock<Vec<Op>> = LazyLock::new(|| {
+    vec![
+        Op::Write(1, vec![(0, 4096, 1)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(4096, 4096, 2), (100, 50, 3)]),
+        Op::Write(2, vec![(10, 500, 4)]),
+        Op::Punch(1, 1000, 200),
+        Op::Sync(1),
+        Op::Write(1, vec![(8192, 100_000, 5)]),
+        Op::Write(2, vec![(510, 20_000, 6)]),
+        Op::Sync(1),
+        Op::Write(1, vec![(50, 10, 7)]),
+        Op::Cut(1, 3000),
+        Op::Sync(2),
+        Op::Write(3, vec![(0, 10, 8), (20_000, 10, 9)]),
+        Op::Write(1, vec![(3000, 10, 9)]),
+        Op::Sync(1),
+        Op::Truncate(2, 100),
+        Op::SyncAll,
+        Op::Delete(1),
+        Op::Write(1, vec![(0, 16_384, 1)]),
+        Op::Cut(1, 5000),
+        Op::Truncate(1, 16_385),
+        Op::Sync(1),
+        Op::Delete(2),
+        Op::Write(2, vec![(0, 10, 1)]),
+        Op::Allocate(2, 0, 50_000),
+        Op::Sync(2),
+    ]
+});
 
 /// Does some work and dies in the middle of it; then everything must be readable and possible.
 /// Answers whether the work was long enough to die in.
@@ -95,69 +156,14 @@ proptest! {
     }
 }
 
-/// One piece of work with everything in it, dying at every single step of it.
 #[test]
 fn every_step_of_a_long_piece_of_work_can_be_the_last() {
-    let ops = [
-        Op::Write(1, vec![(0, 200_000, 1)]),
-        Op::Sync(1),
-        Op::Write(1, vec![(70_000, 10_000, 2), (10, 5, 3)]),
-        Op::Write(1, vec![(200_000, 3000, 4)]),
-        Op::Sync(1),
-        Op::Write(1, vec![(203_000, 100_000, 5), (202_000, 2000, 6)]),
-        Op::Truncate(1, 90_000),
-        Op::Cut(1, 80_000),
-        Op::Write(1, vec![(100_000, 50_000, 7)]),
-        Op::Sync(1),
-        Op::Punch(1, 60_000, 20_000),
-        Op::Cut(1, 100_000),
-        Op::Cut(1, 140_000),
-        Op::Write(1, vec![(110_000, 5000, 9)]),
-        Op::Sync(1),
-        Op::Truncate(1, 150_500),
-        Op::SyncAll,
-        Op::Copy(1, 1000, 2, 5000, 120_000),
-        Op::Zero(1, 0, 65_536),
-        Op::Sync(2),
-        Op::Delete(1),
-        Op::Write(1, vec![(0, 100, 8)]),
-        Op::Sync(1),
-    ];
-    die_at_every_step(&ops, 50);
+    die_at_every_step(&LONG, 50);
 }
 
-/// The same of a chunk that is small for a while.
 #[test]
 fn every_step_of_growing_can_be_the_last() {
-    let ops = [
-        Op::Write(1, vec![(0, 4096, 1)]),
-        Op::Sync(1),
-        Op::Write(1, vec![(4096, 4096, 2), (100, 50, 3)]),
-        Op::Write(2, vec![(10, 500, 4)]),
-        Op::Punch(1, 1000, 200),
-        Op::Sync(1),
-        Op::Write(1, vec![(8192, 100_000, 5)]),
-        Op::Write(2, vec![(510, 20_000, 6)]),
-        Op::Sync(1),
-        Op::Write(1, vec![(50, 10, 7)]),
-        Op::Cut(1, 3000),
-        Op::Sync(2),
-        Op::Write(3, vec![(0, 10, 8), (20_000, 10, 9)]),
-        Op::Write(1, vec![(3000, 10, 9)]),
-        Op::Sync(1),
-        Op::Truncate(2, 100),
-        Op::SyncAll,
-        Op::Delete(1),
-        Op::Write(1, vec![(0, 16_384, 1)]),
-        Op::Cut(1, 5000),
-        Op::Truncate(1, 16_385),
-        Op::Sync(1),
-        Op::Delete(2),
-        Op::Write(2, vec![(0, 10, 1)]),
-        Op::Allocate(2, 0, 50_000),
-        Op::Sync(2),
-    ];
-    die_at_every_step(&ops, 50);
+    die_at_every_step(&GROWING, 50);
 }
 
 fn die_at_every_step(ops: &[Op], least: u64) {

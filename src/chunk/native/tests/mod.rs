@@ -5,6 +5,7 @@ mod damage;
 mod full;
 mod local;
 mod model;
+mod refused;
 mod sim;
 mod small;
 mod together;

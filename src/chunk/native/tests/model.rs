@@ -1,12 +1,14 @@
 //! Random work on a few chunks, and what must come of it.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
 
 use super::{NativeStore, key};
 use crate::chunk::native::CopyFrom;
+use crate::chunk::native::index::lock;
 use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::types::{ChunkKey, ChunkVersion, Cut, Extent};
@@ -75,6 +77,8 @@ pub(super) fn any_op() -> BoxedStrategy<Op> {
 pub(super) struct Keys {
     incarnations: [AtomicU64; 4],
     versions: [AtomicU64; 4],
+    /// Cuts that no chunk server has confirmed: whoever names the version names them, too.
+    owed: Mutex<BTreeMap<u64, Vec<Cut>>>,
 }
 
 impl Keys {
@@ -87,16 +91,29 @@ impl Keys {
         self.versions[size(ino)].load(Ordering::Relaxed)
     }
 
-    fn at(&self, ino: u64) -> ChunkVersion {
-        ChunkVersion::of(self.version(ino))
+    /// What whoever calls names.
+    pub(super) fn at(&self, ino: u64) -> ChunkVersion {
+        let confirmed = self.version(ino);
+        let cuts = lock(&self.owed).get(&ino).cloned().unwrap_or_default();
+        let version = cuts.last().map_or(confirmed, |cut| cut.version);
+        ChunkVersion { version, cuts_from: confirmed, cuts, must_exist: false }
     }
 
-    fn forget(&self, ino: u64) {
+    pub(super) fn forget(&self, ino: u64) {
         self.incarnations[size(ino)].fetch_add(1, Ordering::Relaxed);
+        // The chunk that comes next is made at the version that is named.
+        self.learn(ino, self.at(ino).version);
     }
 
-    /// This is the version that the chunk has.
+    /// The master has noted a cut.
+    fn owe(&self, ino: u64, keep: u64) {
+        let version = self.at(ino).version + 1;
+        lock(&self.owed).entry(ino).or_default().push(Cut { version, keep });
+    }
+
+    /// This is the version that the chunk has, and nobody asks for more.
     pub(super) fn learn(&self, ino: u64, version: u64) {
+        lock(&self.owed).remove(&ino);
         self.versions[size(ino)].store(version, Ordering::Relaxed);
     }
 }
@@ -143,15 +160,17 @@ impl Op {
             }
             Self::Truncate(ino, length) => store.truncate(&keys.of(ino), &keys.at(ino), length),
             Self::Cut(ino, keep) => {
-                let from = keys.version(ino);
-                let cuts = vec![Cut { version: from + 1, keep }];
-                let at =
-                    ChunkVersion { version: from + 1, cuts_from: from, cuts, must_exist: true };
+                if store.stat(&keys.of(ino)).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+                {
+                    return Ok(0);
+                }
+                keys.owe(ino, keep);
+                let at = keys.at(ino);
                 let held = store.cut(&keys.of(ino), &at);
                 if held.is_ok() {
-                    keys.learn(ino, from + 1);
+                    keys.learn(ino, at.version);
                 }
-                ignore_absent(held)
+                held
             }
             Self::Punch(ino, offset, length) => {
                 ignore_absent(store.punch(&keys.of(ino), &keys.at(ino), offset, length))
@@ -310,16 +329,30 @@ impl Model {
         }
         self.images.insert(ino, vec![found]);
     }
+
+    /// As [`Model::settle`], while the machine lives on: after a power cut, the past may still come
+    /// back.
+    pub(super) fn observe(&mut self, ino: u64, found: Image, depth: usize) {
+        let mut past = self.images.get(&ino).cloned().unwrap_or_else(|| vec![None]);
+        self.settle(ino, found.clone(), depth);
+        past.push(found);
+        self.images.insert(ino, past);
+    }
 }
 
-/// All of a chunk, read in the store.
+/// All of a chunk, read in the store at the version that it has.
 pub(super) fn read(store: &NativeStore, key: &ChunkKey) -> Result<Image> {
     match store.stat(key) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(stat) => {
-            let at = ChunkVersion::of(stat.version);
-            Ok(Some(store.read(key, &at, 0, stat.length)?.to_vec()))
-        }
+        Ok(stat) => read_at(store, key, &ChunkVersion::of(stat.version)),
+    }
+}
+
+/// The same at the version that is meant.
+pub(super) fn read_at(store: &NativeStore, key: &ChunkKey, at: &ChunkVersion) -> Result<Image> {
+    match store.read(key, at, 0, limits::CHUNK_SIZE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read?.to_vec())),
     }
 }

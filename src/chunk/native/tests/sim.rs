@@ -1,7 +1,9 @@
-//! A machine in memory that can die at any step of its disk, with or without its power.
+//! A machine in memory that can die at any step of its disk, with or without its power, and whose disk
+//! can refuse any step.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -25,6 +27,25 @@ pub(super) enum Death {
     PowerCut,
 }
 
+/// How the disk refuses a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has no room just now. The store of the index goes on after it.
+    Full,
+    /// It fails. The store of the index takes nothing more then, until it is opened anew, and nobody
+    /// knows whether what it refused has happened.
+    Failed,
+}
+
+impl Refusal {
+    fn error(self) -> io::Error {
+        match self {
+            Self::Full => io::ErrorKind::StorageFull.into(),
+            Self::Failed => io::Error::other("the disk failed"),
+        }
+    }
+}
+
 /// The machine.
 pub(super) struct World {
     state: Mutex<State>,
@@ -40,6 +61,14 @@ pub(super) struct State {
     commits: Vec<Memory>,
     steps: u64,
     dies_at: Option<u64>,
+    /// Which steps are refused, and how.
+    refused: Option<(Range<u64>, Refusal)>,
+    has_refused: bool,
+    /// The index with the commit that failed, if that is seen to have happened after all when the
+    /// index is opened anew.
+    late: Option<Memory>,
+    /// The index has failed.
+    is_index_closed: bool,
     random: u64,
     /// Bytes that fit on the disk.
     pub(super) capacity: u64,
@@ -99,9 +128,16 @@ impl State {
         io::Error::other("the machine is dead")
     }
 
+    /// How the disk refuses the step that was begun last, if it does.
+    fn refusal(&self) -> Option<Refusal> {
+        let (steps, refusal) = self.refused.as_ref()?;
+        steps.contains(&self.steps).then_some(*refusal)
+    }
+
     /// One step: `Err` if the machine is dead, `Ok(true)` if it dies in the middle of this one.
     fn step(&mut self) -> io::Result<bool> {
         self.steps += 1;
+        self.has_refused |= self.refusal().is_some();
         match self.dies_at {
             Some(at) if self.steps > at => Err(self.die()),
             Some(at) => Ok(self.steps == at),
@@ -112,10 +148,30 @@ impl State {
     /// A step that happens or not when the machine dies in it.
     fn whole_step(&mut self, happens: impl FnOnce(&mut Self)) -> io::Result<()> {
         let dies = self.step()?;
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal.error());
+        }
         if !dies || self.random(2) == 0 {
             happens(self);
         }
         if dies { Err(self.die()) } else { Ok(()) }
+    }
+
+    fn check_index(&self) -> Result<()> {
+        match self.is_index_closed {
+            true => Err(FsError::new(ErrorKind::ReadOnly, "the index has failed")),
+            false => Ok(()),
+        }
+    }
+
+    /// What the index says of a step, and whether it goes on after it.
+    fn closed_by(&mut self, step: io::Result<()>) -> Result<()> {
+        let Err(error) = step else { return Ok(()) };
+        if self.refusal() == Some(Refusal::Full) && !self.is_index_closed {
+            return Err(FsError::new(ErrorKind::NoSpace, "the disk is full"));
+        }
+        self.is_index_closed = true;
+        Err(FsError::new(ErrorKind::ReadOnly, error.to_string()))
     }
 
     fn change(&mut self, id: usize, change: Change) {
@@ -178,6 +234,10 @@ impl World {
             commits: Vec::new(),
             steps: 0,
             dies_at: None,
+            refused: None,
+            has_refused: false,
+            is_index_closed: false,
+            late: None,
             random: seed,
             capacity: 1 << 40,
             fails_to_sync: false,
@@ -204,6 +264,23 @@ impl World {
         state.dies_at = Some(state.steps + steps + 1);
     }
 
+    /// Refuses `count` steps after so many.
+    pub(super) fn refuse_after(&self, steps: u64, count: u64, refusal: Refusal) {
+        let mut state = self.state();
+        let first = state.steps + steps + 1;
+        state.refused = Some((first..first + count, refusal));
+    }
+
+    /// Refuses nothing more.
+    pub(super) fn refuse_nothing(&self) {
+        self.state().refused = None;
+    }
+
+    /// Whether any step was refused.
+    pub(super) fn has_refused(&self) -> bool {
+        self.state().has_refused
+    }
+
     /// Dies no more.
     pub(super) fn live_on(&self) {
         self.state().dies_at = None;
@@ -217,12 +294,17 @@ impl World {
     /// Is there again after its death.
     pub(super) fn reboot(&self, death: Death) {
         let mut state = self.state();
+        if let Some(late) = state.late.take() {
+            state.index = late.clone();
+            state.commits.push(late);
+        }
         if death == Death::PowerCut {
             state.lose_power();
         }
         state.commits.clear();
         state.durable_index = state.index.clone();
         state.dies_at = None;
+        state.is_index_closed = false;
         let all = 0..state.files.len();
         all.for_each(|id| state.sync_file(id));
         state.durable_names = state.names.clone();
@@ -331,9 +413,10 @@ impl ChunkFile for SimFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> std::result::Result<(), (usize, io::Error)> {
         let mut state = self.world.state();
         let dies = state.step().map_err(|error| (0, error))?;
+        let refusal = state.refusal();
         let room = usize::try_from(state.capacity.saturating_sub(offset)).unwrap();
         let mut written = data.len().min(room);
-        if dies {
+        if dies || refusal.is_some() {
             written = usize::try_from(state.random(written as u64 + 1)).unwrap();
         }
         if written > 0 {
@@ -341,6 +424,7 @@ impl ChunkFile for SimFile {
         }
         match dies {
             true => Err((0, state.die())),
+            false if refusal.is_some() => Err((written, refusal.unwrap().error())),
             false if written < data.len() => Err((written, io::ErrorKind::StorageFull.into())),
             false => Ok(()),
         }
@@ -391,13 +475,17 @@ struct SimIndex(Arc<World>);
 impl IndexStore for SimIndex {
     fn write(&self, work: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<()> {
         let mut state = self.0.state();
+        state.check_index()?;
         let mut index = state.index.clone();
         index.write(|txn| work(txn))?;
         let step = state.whole_step(|state| {
             state.index = index.clone();
-            state.commits.push(index);
+            state.commits.push(index.clone());
         });
-        step.map_err(|_| FsError::new(ErrorKind::ReadOnly, "the machine is dead"))
+        if state.refusal() == Some(Refusal::Failed) && state.random(2) == 0 {
+            state.late = Some(index);
+        }
+        state.closed_by(step)
     }
 
     fn read(&self, work: &mut dyn FnMut(&dyn ReadTxn) -> Result<()>) -> Result<()> {
@@ -407,11 +495,14 @@ impl IndexStore for SimIndex {
 
     fn sync(&self) -> Result<()> {
         let mut state = self.0.state();
+        state.check_index()?;
         state.index_syncs += 1;
         let step = state.whole_step(|state| {
             state.durable_index = state.index.clone();
             state.commits.clear();
         });
-        step.map_err(|_| FsError::new(ErrorKind::ReadOnly, "the machine is dead"))
+        // As the store on a disk does, after a sync that failed for whatever reason.
+        state.is_index_closed |= step.is_err();
+        state.closed_by(step)
     }
 }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use crate::client::calls::Calls;
 use crate::client::classic::memory::Memory;
 use crate::client::classic::memory::names::Making;
-use crate::client::vfs::{Handle, KernelPolicy, Listing, Node, OpenFlags, Opened, Pages, Vfs};
+use crate::client::vfs::{
+    Attempt, Handle, KernelPolicy, Listing, Node, OpenFlags, Opened, Pages, Vfs,
+};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::fs::StatFs;
 use crate::types::{
@@ -21,7 +23,7 @@ impl<C: Calls> Vfs for Memory<C> {
         KernelPolicy { cache_ttl: Duration::ZERO, is_posix: false }
     }
 
-    async fn lookup(&self, parent: Ino, name: Name, _: Credentials) -> Result<Attr> {
+    async fn lookup(&self, parent: Ino, name: Name, _: Credentials, _: Attempt) -> Result<Attr> {
         self.shared.lookup(parent, &name).await
     }
 
@@ -90,7 +92,7 @@ impl<C: Calls> Vfs for Memory<C> {
         self.shared.rename(from, to, mode).await
     }
 
-    async fn open(&self, ino: Ino, flags: OpenFlags, _: Credentials) -> Result<Opened> {
+    async fn open(&self, ino: Ino, flags: OpenFlags, _: Credentials, _: Attempt) -> Result<Opened> {
         let handle = self.shared.open(ino, flags).await?;
         Ok(Opened { handle, pages: Pages::Drop })
     }
@@ -102,6 +104,7 @@ impl<C: Calls> Vfs for Memory<C> {
         mode: u32,
         flags: OpenFlags,
         who: Credentials,
+        _: Attempt,
     ) -> Result<(Attr, Opened)> {
         let (attr, handle) = self.shared.create(parent, &name, mode, flags, &who).await?;
         Ok((attr, Opened { handle, pages: Pages::Drop }))

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Mount, TTL_S, WHO, kind_of};
 use crate::client::classic::cluster::{Cluster, MASTER};
-use crate::client::vfs::{Node, OpenFlags, Vfs};
+use crate::client::vfs::{Attempt, Node, OpenFlags, Vfs};
 use crate::error::ErrorKind;
 use crate::types::{FileKind, FileTime, Ino, Name, SetAttr, SetTime, Ttl, XattrMode};
 
@@ -64,7 +64,7 @@ async fn a_new_file_is_there_before_it_is_stored() {
     assert_eq!(cluster.value(MASTER, "/new"), None);
     let (dir, name) = mount.dir_of("/new").await.unwrap();
     let exclusive = OpenFlags(libc::O_RDWR | libc::O_CREAT | libc::O_EXCL);
-    let again = mount.memory.create(dir, name, 0o644, exclusive, WHO).await;
+    let again = mount.memory.create(dir, name, 0o644, exclusive, WHO, Attempt::First).await;
     assert_eq!(kind_of(again), ErrorKind::Exists);
     mount.close(handle).await.unwrap();
     let other = Mount::new(&cluster).await;

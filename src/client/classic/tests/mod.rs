@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::client::classic::cluster::{Cluster, MASTER};
 use crate::client::classic::ht_proxy::HtProxy;
 use crate::client::classic::memory::Memory;
-use crate::client::vfs::{Handle, OpenFlags, Vfs};
+use crate::client::vfs::{Attempt, Handle, OpenFlags, Vfs};
 use crate::error::{ErrorKind, Result};
 use crate::proto::classic::Dialect;
 use crate::proto::form::Layout;
@@ -51,7 +51,7 @@ impl Mount {
         let mut attr = self.memory.getattr(Ino::ROOT).await?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let name = Name::new(name.as_bytes().to_vec())?;
-            attr = self.memory.lookup(attr.ino, name, WHO).await?;
+            attr = self.memory.lookup(attr.ino, name, WHO, Attempt::First).await?;
         }
         Ok(attr)
     }
@@ -59,11 +59,12 @@ impl Mount {
     async fn create(&self, path: &str) -> Result<Handle> {
         let (dir, name) = self.dir_of(path).await?;
         let flags = OpenFlags(libc::O_RDWR | libc::O_TRUNC);
-        Ok(self.memory.create(dir, name, 0o644, flags, WHO).await?.1.handle)
+        Ok(self.memory.create(dir, name, 0o644, flags, WHO, Attempt::First).await?.1.handle)
     }
 
     async fn open(&self, path: &str) -> Result<Handle> {
-        let opened = self.memory.open(self.stat(path).await?.ino, OpenFlags::default(), WHO);
+        let opened =
+            self.memory.open(self.stat(path).await?.ino, OpenFlags::default(), WHO, Attempt::First);
         Ok(opened.await?.handle)
     }
 
@@ -77,7 +78,7 @@ impl Mount {
         let handle = match self.stat(path).await {
             Ok(attr) => {
                 let flags = OpenFlags(libc::O_RDWR | libc::O_TRUNC);
-                self.memory.open(attr.ino, flags, WHO).await?.handle
+                self.memory.open(attr.ino, flags, WHO, Attempt::First).await?.handle
             }
             Err(_) => self.create(path).await?,
         };

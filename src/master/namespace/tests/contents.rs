@@ -79,6 +79,37 @@ fn pages_of_a_layout_have_every_chunk_once_wherever_they_begin() {
 }
 
 #[test]
+fn room_for_an_append_is_given_back_unless_somebody_wrote_since() {
+    let mut scene = Scene::new();
+    let file = scene.file(&alice(), Ino::ROOT, "f", 0o644);
+    let chunk = write(&mut scene, file, 0, 100);
+    let room = |scene: &mut Scene, length| {
+        let offset = scene.run(|ns| ns.append(&alice(), file, length)).unwrap();
+        (offset, scene.attr(file).data_version)
+    };
+    let abort = |scene: &mut Scene, (offset, version)| {
+        scene.run(|ns| ns.abort_append(&alice(), file, offset, version)).unwrap()
+    };
+    let first = room(&mut scene, 50);
+    let after = abort(&mut scene, first);
+    assert_eq!(after.size, 100);
+    assert!(after.data_version > first.1, "who has read zeros forgets them");
+    // What comes late of those bytes is refused.
+    let cuts = layout(&scene, file)[0].cuts.clone();
+    assert_eq!(cuts, [Cut { version: chunk.version + 1, keep: 100 }]);
+    let late = scene.run(|ns| ns.extend(&alice(), file, 150, &[written(&chunk, 150)]));
+    assert_eq!(refusal(late), ErrorKind::Stale);
+
+    let (second, third) = (room(&mut scene, 10), room(&mut scene, 20));
+    assert_eq!(abort(&mut scene, second).size, 130, "somebody has appended behind it");
+    assert_eq!(abort(&mut scene, third).size, 110);
+    assert_eq!(abort(&mut scene, second).size, 110, "and it is not known what he did");
+    truncate(&mut scene, file, 0).unwrap();
+    let whole = room(&mut scene, 10);
+    assert_eq!(abort(&mut scene, whole).size, 0);
+}
+
+#[test]
 fn appends_get_the_end_one_behind_the_other() {
     let mut scene = Scene::new();
     let file = scene.file(&alice(), Ino::ROOT, "f", 0o644);

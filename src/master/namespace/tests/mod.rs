@@ -7,6 +7,7 @@ mod contents;
 mod differential;
 mod kernel;
 mod listing;
+mod lives;
 mod model;
 mod model_rename;
 mod model_rights;

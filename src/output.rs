@@ -7,13 +7,50 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::limits;
 
 /// Time between two attempts to write to something that says that it is full.
 const RETRY_PERIOD: Duration = Duration::from_millis(20);
+
+/// `None` if the system gives no thread.
+static ERRORS: LazyLock<Option<Outlet>> =
+    LazyLock::new(|| Outlet::start("log", Unlocked(io::stderr())).ok());
+static ANNOUNCEMENTS: LazyLock<Option<Outlet>> =
+    LazyLock::new(|| Outlet::start("announce", Unlocked(io::stdout())).ok());
+
+/// Standard error.
+pub fn errors() -> Option<&'static Outlet> {
+    ERRORS.as_ref()
+}
+
+/// Writes lines to standard output, as soon as somebody takes them.
+pub fn say(text: &str) {
+    send(ANNOUNCEMENTS.as_ref(), text);
+}
+
+/// Writes lines to standard error, as soon as somebody takes them.
+pub fn complain(text: &str) {
+    send(ERRORS.as_ref(), text);
+}
+
+fn send(outlet: Option<&Outlet>, text: &str) {
+    let line = format!("{text}\n");
+    match outlet {
+        Some(outlet) => outlet.send(line.into_bytes()),
+        // The last resort, at a start that is about to fail.
+        None => io::stderr().write_all(line.as_bytes()).unwrap_or_default(),
+    }
+}
+
+/// Gives what was written last a moment to be taken: to be called before a process ends.
+pub fn flush() {
+    for outlet in [ERRORS.as_ref(), ANNOUNCEMENTS.as_ref()].into_iter().flatten() {
+        outlet.flush(limits::OUTPUT_FLUSH_TIMEOUT);
+    }
+}
 
 /// A way out for lines. Clones share it.
 #[derive(Clone)]
@@ -162,7 +199,7 @@ fn write_line(target: &mut impl Write, line: &[u8]) -> Result<(), usize> {
 
 /// Standard output or standard error without the lock that the standard library has on it: whoever
 /// waits in a write must not keep others from one.
-pub struct Unlocked<S>(pub S);
+struct Unlocked<S>(S);
 
 impl<S: AsFd> Write for Unlocked<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
