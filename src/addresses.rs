@@ -136,8 +136,11 @@ fn by_url(name: &ServerId) -> Located {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::Addresses;
     use crate::error::{ErrorKind, Result};
+    use crate::limits;
     use crate::proto::cluster::Member;
     use crate::types::{ServerId, ServerUrl};
 
@@ -159,7 +162,8 @@ mod tests {
         assert_eq!(*first.address, *format!("https://localhost:9001#{id}"));
         assert_eq!(addresses.of(&id, nobody_asks).await.unwrap(), first);
         assert_eq!(addresses.instead_of(&id, &first, nobody_asks).await.unwrap(), None);
-        std::thread::sleep(crate::limits::ADDRESSES_AGE_MIN);
+        // As if that was some time ago.
+        *addresses.asked.lock().await = Instant::now().checked_sub(limits::ADDRESSES_AGE_MIN);
         let moved = async || Ok(vec![member(1, 9002)]);
         let second = addresses.instead_of(&id, &first, moved).await.unwrap().unwrap();
         assert_eq!(*second.address, *format!("https://localhost:9002#{id}"));

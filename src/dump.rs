@@ -34,6 +34,9 @@ pub struct Entry {
 pub struct Writer<'a> {
     table: TableWriter<'a>,
     local: LocalTime,
+    path: &'a Path,
+    /// Bytes of values since the disk was looked at.
+    unchecked: usize,
 }
 
 impl Writer<'_> {
@@ -43,8 +46,25 @@ impl Writer<'_> {
     /// `Corrupt` if the value is damaged, and what the disk says.
     pub fn entry(&mut self, entry: &Entry) -> Result<()> {
         let Entry { key, value, expires } = entry;
+        self.check_disk(value.bytes.len())?;
         let object = python::from_value(value).map_err(|error| error.context(key))?;
         Ok(self.table.entry(&python::from_key(key), &object, self.local.date_of(*expires))?)
+    }
+}
+
+impl Writer<'_> {
+    /// Checks now and then that the disk has room for what the server itself needs.
+    fn check_disk(&mut self, more: usize) -> Result<()> {
+        self.unchecked = self.unchecked.saturating_add(more);
+        if self.unchecked < limits::DUMP_CHECK_SIZE {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let dir = self.path.parent().unwrap_or(self.path);
+        if file::free_space(dir)? >= limits::DISK_RESERVE {
+            return Ok(());
+        }
+        Err(FsError::new(ErrorKind::NoSpace, "the disk has no room for such a file"))
     }
 }
 
@@ -55,7 +75,8 @@ impl Writer<'_> {
 pub fn write(path: &Path, entries: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<()> {
     file::replace(path, |file| {
         let local = LocalTime::of_system();
-        let mut writer = Writer { table: TableWriter::new(file), local };
+        let table = TableWriter::new(file);
+        let mut writer = Writer { table, local, path, unchecked: limits::DUMP_CHECK_SIZE };
         entries(&mut writer)?;
         Ok(writer.table.finish()?)
     })

@@ -18,6 +18,7 @@
 //! * [`dump`]: the files of `write_file` and `read_file`.
 //! * [`addresses`]: where chunk servers are, for whoever calls them; [`random`]: numbers for identities.
 //! * [`output`]: lines to standard error and standard output, which nobody waits for.
+//! * [`descriptors`]: how many files and connections a process may have open.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
 //!   they share is [`proto`].

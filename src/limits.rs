@@ -91,6 +91,12 @@ pub const DUMP_SIZE_MAX: u64 = 256 << 30;
 /// Largest entry of such a file, in bytes: a Python 2 writes four of them for one of a value.
 pub const DUMP_ENTRY_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
 
+/// Values of a dump, in bytes, after which is looked again whether the disk has room for more.
+pub const DUMP_CHECK_SIZE: usize = 4 << 20;
+
+/// Files of dumps in one data directory: no name that a caller thinks of makes another one.
+pub const DUMPS_MAX: usize = 256;
+
 /// What a `read_file` may bring into the tables of a server, in bytes: it is one transaction, which is
 /// in memory until it is committed.
 pub const DUMP_KEPT_MAX: u64 = 4 << 30;
@@ -319,5 +325,6 @@ const _: () = {
     assert!(INLINE_VALUE_MAX < CHECKSUM_BLOCK_SIZE);
     assert!(SMALL_FILE_MAX < CHECKSUM_BLOCK_SIZE as u64);
     assert!(CONNECT_TIMEOUT.as_millis() < CALL_TIMEOUT.as_millis());
+    assert!(DUMP_CHECK_SIZE as u64 * 4 < DISK_RESERVE);
     assert!(DUMP_ENTRY_SIZE_MAX as u64 <= DUMP_KEPT_MAX && DUMP_KEPT_MAX <= DUMP_SIZE_MAX);
 };

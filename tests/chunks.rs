@@ -175,7 +175,7 @@ fn a_server_that_joined_just_now_is_copied_from() {
             .collect();
         copies.into_iter().map(|copy| copy.join().expect("no panic")).collect::<Vec<_>>()
     });
-    assert!(copied.into_iter().all(|copy| copy.is_ok()));
+    assert!(copied.iter().all(Result::is_ok), "{copied:?}");
 }
 
 #[test]

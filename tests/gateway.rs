@@ -317,7 +317,7 @@ fn strange_keys_and_values_are_the_plain_tables() {
     let mount = mount(&cluster);
     let (rpc, master) = (Rpc::new(), &cluster.master.url);
     let long = format!("/{}", "x".repeat(256));
-    for key in ["k", "", "//", "/a/", "/../etc", "/.", "/a//b", "/a\nb/", &long, "/no/such/dir"] {
+    for key in ["k", "//", "/a/", "/../etc", "/.", "/a//b", "/a\nb/", &long, "/no/such/dir"] {
         rpc.put(master, key, Some("any value")).expect("put");
         assert_eq!(rpc.get(master, key).expect("get"), Some(text_value("any value")), "{key:?}");
     }

@@ -31,7 +31,7 @@ async fn assert_serves(server: &TestServer) {
 
 /// A connection whose head has been read, and that sends nothing of its body.
 async fn announce(server: &TestServer, size: usize) -> RawConnection {
-    let mut connection = RawConnection::open(server.port).await.unwrap();
+    let mut connection = RawConnection::open(server.port).await.expect("a connection");
     let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ";
     connection.send(format!("{head}{size}\r\n\r\n")).await;
     assert_eq!(connection.response().await.status, 100);
@@ -55,7 +55,7 @@ async fn what_is_only_announced_takes_no_room() {
 
 /// Sends a byte of a chunked body from time to time, until the server has enough; answers the status.
 async fn drip(server: &TestServer, pause: Duration) -> u16 {
-    let connection = RawConnection::open(server.port).await.unwrap();
+    let connection = RawConnection::open(server.port).await.expect("a connection");
     let (reading, mut writing) = tokio::io::split(connection.stream);
     let mut reading = tokio::spawn(async move {
         let mut reading = reading;
@@ -63,13 +63,13 @@ async fn drip(server: &TestServer, pause: Duration) -> u16 {
         tokio::io::AsyncReadExt::read_exact(&mut reading, &mut answer).await.ok();
         String::from_utf8_lossy(&answer[9..]).parse().unwrap_or(0)
     });
-    writing.write_all(CHUNKED.as_bytes()).await.unwrap();
+    writing.write_all(CHUNKED.as_bytes()).await.expect("the head is taken");
     loop {
         if writing.write_all(b"1\r\n \r\n").await.is_ok() {
             writing.flush().await.ok();
         }
         if let Ok(status) = timeout(pause, &mut reading).await {
-            return status.unwrap();
+            return status.expect("no panic");
         }
     }
 }

@@ -322,7 +322,7 @@ fn long_call() -> String {
 
 /// A connection that sends so many bytes of a body, and not all of it.
 async fn greedy(server: &TestServer, size: usize) -> RawConnection {
-    let mut greedy = RawConnection::open(server.port).await.unwrap();
+    let mut greedy = RawConnection::open(server.port).await.expect("a connection");
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", size + 9);
     greedy.send(head + &" ".repeat(size)).await;
     greedy

@@ -65,15 +65,24 @@ fn add_files(registry: &mut Registry, dir: &Arc<DataDir>, contents: &Arc<Content
         async move { in_background(move || read_file(&place, &own, &name)).await.map(|()| Done) }
     });
     let (own, place) = (Arc::clone(contents), Arc::clone(dir));
+    let writing = Arc::new(tokio::sync::Mutex::new(()));
     registry.add(move |call: WriteFile, _| {
         let (own, place, name) = (Arc::clone(&own), Arc::clone(&place), call.file_name);
-        async move { in_background(move || write_file(&place, &own, &name)).await.map(|()| Done) }
+        let writing = Arc::clone(&writing);
+        async move {
+            // One at a time: each writes all there is.
+            let _writing = writing.lock().await;
+            in_background(move || write_file(&place, &own, &name)).await.map(|()| Done)
+        }
     });
     let own = Arc::clone(contents);
     registry.add(move |_: PrintContent, _| {
         let own = Arc::clone(&own);
         async move { in_background(move || print_content(&own)).await.map(|()| Done) }
     });
+    registry.weigh::<ReadFile>();
+    registry.weigh::<WriteFile>();
+    registry.weigh::<PrintContent>();
 }
 
 fn read_file(dir: &DataDir, contents: &Contents, name: &str) -> Result<()> {

@@ -21,9 +21,28 @@ const CRATES: [&str; 8] =
     ["htfs", "fjall", "fuser", "hyper", "hyper_util", "lsm_tree", "rustls", "tokio"];
 
 /// The modules of this crate, which filters can name.
-const MODULES: [&str; 19] = [
-    "admin", "chunk", "cli", "client", "clock", "dump", "embedded", "error", "extent", "limits",
-    "listen", "master", "output", "pickle", "proto", "random", "rpc", "store", "types",
+const MODULES: [&str; 21] = [
+    "addresses",
+    "admin",
+    "chunk",
+    "cli",
+    "client",
+    "clock",
+    "descriptors",
+    "dump",
+    "embedded",
+    "error",
+    "extent",
+    "limits",
+    "listen",
+    "master",
+    "output",
+    "pickle",
+    "proto",
+    "random",
+    "rpc",
+    "store",
+    "types",
 ];
 
 /// What to log: levels, for everything or for a part of the program.

@@ -2,8 +2,8 @@
 //!
 //! `filesystem` has one short method per request; `answer` and `convert` are the conversions;
 //! `deadline` says how long requests may take, and `report` what went wrong; `notify` tells the kernel
-//! what others changed; `who` finds out about the calling process; `sizes` is what the kernel believes of files, and `retries`
-//! which calls it has begun anew.
+//! what others changed; `who` finds out about the calling process; `sizes` is what the kernel believes of
+//! files, and `retries` which calls it has begun anew.
 //!
 //! A request that needs nobody else is answered at once, every other by a task of its own: so one
 //! that waits for a server keeps no other waiting. What the kernel may remember, the file system's [`KernelPolicy`] says. Writes go
@@ -83,19 +83,16 @@ pub fn mount_session<V: Vfs>(
 ) -> io::Result<impl FnOnce() -> io::Result<()> + Send + use<V>> {
     let policy = vfs.policy();
     let config = mount_options(options, policy);
-    let kernel = Arc::new(Kernel {
-        ttl: policy.cache_ttl,
-        sizes: Arc::new(KernelSizes::new()),
-        retries: Retries::default(),
-    });
-    let sizes = Arc::clone(&kernel.sizes);
+    let sizes = Arc::new(KernelSizes::new());
     let shared = Shared {
         mountpoint: mountpoint.to_owned(),
+        ttl: policy.cache_ttl,
         deadlines: Deadlines::new(options.timeout),
         reports: Reports::default(),
-        kernel: Arc::clone(&kernel),
+        sizes: Arc::clone(&sizes),
+        retries: Retries::default(),
     };
-    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime, kernel };
+    let adapter = Adapter { vfs: vfs.clone(), policy, shared: Arc::new(shared), runtime };
     let session = match mount_directly(mountpoint, options, policy)? {
         Some((device, mounted)) => {
             let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
@@ -114,23 +111,18 @@ struct Adapter<V> {
     policy: KernelPolicy,
     shared: Arc<Shared>,
     runtime: Runtime,
-    kernel: Arc<Kernel>,
-}
-
-/// The kernel, as far as answers to it depend on what was answered before.
-struct Kernel {
-    /// How long it may use names and attributes.
-    ttl: Duration,
-    sizes: Arc<KernelSizes>,
-    retries: Retries,
 }
 
 /// What the requests of a mount have in common.
 struct Shared {
     mountpoint: PathBuf,
+    /// How long the kernel may use names and attributes.
+    ttl: Duration,
     deadlines: Deadlines,
     reports: Reports,
-    kernel: Arc<Kernel>,
+    /// What the kernel believes of files, and which calls it has begun anew.
+    sizes: Arc<KernelSizes>,
+    retries: Retries,
 }
 
 impl Shared {
@@ -155,18 +147,17 @@ impl Shared {
         reply: R,
         outcome: Result<T>,
     ) {
-        let kernel = &self.kernel;
         let is_stale = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Stale);
         // Before the answer, as that lets the next request come.
-        kernel.retries.note(subject.thread, &subject.refusable, is_stale);
+        self.retries.note(subject.thread, &subject.refusable, is_stale);
         match outcome {
             Ok(done) => {
-                let (sizes, received) = (&kernel.sizes, subject.received);
-                reply.answer(done, Telling { ttl: kernel.ttl, sizes, received });
+                let (sizes, received) = (&self.sizes, subject.received);
+                reply.answer(done, Telling { ttl: self.ttl, sizes, received });
             }
             Err(error) => {
                 self.reports.tell(subject.operation, || self.path(vfs, subject), &error);
-                reply.refuse(errno(&error), kernel.ttl);
+                reply.refuse(errno(&error), self.ttl);
             }
         }
     }
@@ -214,8 +205,8 @@ impl<V: Vfs> Adapter<V> {
     /// Whether the kernel begins anew if this is answered `ESTALE`.
     fn attempt(&self, subject: &Subject) -> Attempt {
         match subject.refusable {
-            Refusable::Lookup => self.kernel.retries.of_lookup(subject.thread),
-            _ => self.kernel.retries.of_open(subject.thread, &subject.refusable),
+            Refusable::Lookup => self.shared.retries.of_lookup(subject.thread),
+            _ => self.shared.retries.of_open(subject.thread, &subject.refusable),
         }
     }
 

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+/// Chunk servers without an identity that have no file, as those of the original programs at first. Each
+/// costs the master little; but a file that is given to one that is not there is lost.
+pub const SERVERS_UNUSED_MAX: usize = 1024;
+
 /// Time between two announcements of a chunk server at the master, in the mean.
 pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
 
@@ -44,6 +48,9 @@ pub const STRAYS_KNOWN_MAX: usize = 100_000;
 
 /// Least time between two questions of a client, or chunk server, for where chunk servers are.
 pub const ADDRESSES_AGE_MIN: Duration = Duration::from_millis(500);
+
+/// How long a chunk server takes another one's URL for one of the cluster without asking again.
+pub const REGISTERED_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Time between two notes of how long a chunk server has been up.
 pub const UPTIME_PERIOD: Duration = Duration::from_secs(60);

@@ -33,6 +33,13 @@ pub const XML_DEPTH_MAX: usize = 96;
 /// Calls in one `system.multicall`.
 pub const MULTICALL_MAX: usize = 1024;
 
+/// Those of methods among them that make much more work than they are long: that reserve room on the
+/// disk, copy chunks, write out whole tables, or wait for the disk.
+pub const MULTICALL_HEAVY_MAX: usize = 16;
+
+/// When a `system.multicall` begins with no further call: who waits for it has given up by then.
+pub const MULTICALL_TIMEOUT: Duration = CALL_TIMEOUT;
+
 /// Threads among which a process deals out its connections.
 pub const SHARDS_MAX: usize = 16;
 

@@ -131,6 +131,19 @@ pub fn register(txn: &mut dyn Txn, server: &ServerId, held: u64, known: usize) -
     Ok(vec![(server.clone(), held)])
 }
 
+/// Forgets a server that has nothing.
+///
+/// # Errors
+/// `Busy` if it has something; what the store says.
+pub fn unregister(txn: &mut dyn Txn, server: &ServerId) -> Result<()> {
+    if known_size(txn, server)?.is_some_and(|size| size > 0) {
+        let message = format!("chunk server {} has files", server.short());
+        return Err(FsError::new(ErrorKind::Busy, message));
+    }
+    txn.delete(SERVERS, server.as_str().as_bytes());
+    Ok(())
+}
+
 /// What [`change`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -192,7 +205,7 @@ pub fn give_back(txn: &mut dyn Txn, key: &Key) -> Result<Sizes> {
     let Some(charge) = charge(txn, key)? else { return Ok(Sizes::new()) };
     unlist(txn, key, &charge);
     txn.delete(CHARGES, key.as_bytes());
-    charge.parts.iter().map(|part| shift(txn, part, 0)).collect()
+    charge.parts.iter().filter_map(|part| shift(txn, part, 0).transpose()).collect()
 }
 
 /// The same for the empty key, which earlier programs logged although no table can hold it.
@@ -211,7 +224,8 @@ pub fn lapse(txn: &mut dyn Txn, key: &Key) -> Result<Sizes> {
     let Some(mut charge) = charge(txn, key)? else { return Ok(Sizes::new()) };
     unlist(txn, key, &charge);
     charge.pending = None;
-    let sizes = charge.parts.iter().map(|part| shift(txn, part, part.settled)).collect();
+    let shifted = charge.parts.iter().map(|part| shift(txn, part, part.settled));
+    let sizes = shifted.filter_map(Result::transpose).collect();
     charge.parts.retain(|part| part.settled > 0);
     charge.parts.iter_mut().for_each(|part| part.bytes = part.settled);
     set_charge(txn, key, &charge)?;
@@ -259,12 +273,14 @@ pub fn restore(txn: &mut dyn Txn, key: &Key, mut charge: Charge) -> Result<Sizes
     Ok(sizes)
 }
 
-/// Moves a server's size by the difference between a part's bytes and `bytes`.
-fn shift(txn: &mut dyn Txn, part: &Part, bytes: u64) -> Result<(ServerId, u64)> {
+/// Moves a server's size by the difference between a part's bytes and `bytes`. A server that had
+/// nothing may have been forgotten since.
+fn shift(txn: &mut dyn Txn, part: &Part, bytes: u64) -> Result<Option<(ServerId, u64)>> {
     let server = members::named(txn, &part.server)?;
-    let size = size(txn, &server)?.saturating_add(bytes).saturating_sub(part.bytes);
+    let Some(size) = known_size(txn, &server)? else { return Ok(None) };
+    let size = size.saturating_add(bytes).saturating_sub(part.bytes);
     set_size(txn, &server, size);
-    Ok((server, size))
+    Ok(Some((server, size)))
 }
 
 fn unlist(txn: &mut dyn Txn, key: &Key, charge: &Charge) {

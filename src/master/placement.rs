@@ -89,7 +89,7 @@ impl Placement {
         }
     }
 
-    /// Leaves out a server, which has another name now.
+    /// Leaves out a server, which has another name now or is forgotten.
     pub fn remove(&mut self, server: &ServerId) {
         self.end_where(|choice| *choice.server == *server);
         if let Some(entry) = self.servers.remove(server) {

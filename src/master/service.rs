@@ -18,7 +18,7 @@ use crate::master::state::{ROLE, State, write_dump};
 use crate::proto::classic::{ChangeSize, Get, PrintContent, Put, ReadFile, Register, WriteFile};
 use crate::proto::server::SyncMaster;
 use crate::proto::values::Done;
-use crate::rpc::Registry;
+use crate::rpc::{Peer, Registry};
 use crate::store::print::print_line;
 use crate::store::{DataDir, Store, in_background};
 use crate::types::{ServerId, ServerUrl};
@@ -30,6 +30,7 @@ pub struct Master {
     /// Locked before `state`, or alone.
     members: RwLock<Members>,
     store: Arc<Store>,
+    writing_dump: tokio::sync::Mutex<()>,
 }
 
 impl Master {
@@ -40,7 +41,8 @@ impl Master {
     pub fn new(dir: DataDir, state: State) -> Result<Arc<Self>> {
         let store = Arc::clone(state.store());
         let members = RwLock::new(Members::open(&store)?);
-        Ok(Arc::new(Self { dir, state: Mutex::new(state), members, store }))
+        let writing_dump = tokio::sync::Mutex::default();
+        Ok(Arc::new(Self { dir, state: Mutex::new(state), members, store, writing_dump }))
     }
 
     /// All methods.
@@ -85,8 +87,8 @@ impl Master {
             async { done.map(|()| Done) }
         });
         let master = Arc::clone(self);
-        registry.add(move |call: Register, _| {
-            let done = block_in_place(|| master.register(&call.server));
+        registry.add(move |call: Register, caller| {
+            let done = block_in_place(|| master.register(&call.server, caller.peer()));
             async { done.map(|()| Done) }
         });
     }
@@ -100,13 +102,21 @@ impl Master {
         let master = Arc::clone(self);
         registry.add(move |call: WriteFile, _| {
             let master = Arc::clone(&master);
-            async move { in_background(move || master.write_file(&call.file_name)).await.map(|()| Done) }
+            async move {
+                // One at a time: each writes all there is.
+                let _writing = master.writing_dump.lock().await;
+                let own = Arc::clone(&master);
+                in_background(move || own.write_file(&call.file_name)).await.map(|()| Done)
+            }
         });
         let master = Arc::clone(self);
         registry.add(move |_: PrintContent, _| {
             let master = Arc::clone(&master);
             async move { in_background(move || master.print_content()).await.map(|()| Done) }
         });
+        registry.weigh::<ReadFile>();
+        registry.weigh::<WriteFile>();
+        registry.weigh::<PrintContent>();
     }
 
     /// The state, locked; not to be kept over an await, nor taken inside of a transaction.
@@ -127,11 +137,11 @@ impl Master {
     }
 
     /// Takes in a server of the original programs, which has no identity but its URL.
-    fn register(&self, url: &ServerUrl) -> Result<()> {
+    fn register(&self, url: &ServerUrl, peer: Peer) -> Result<()> {
         if self.members().has_been_at(url) {
             return Ok(());
         }
-        self.state().register(&ServerId::from(url), 0)
+        self.state().register_from(&ServerId::from(url), peer)
     }
 
     /// The store below the state.

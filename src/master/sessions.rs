@@ -132,9 +132,9 @@ impl Sessions {
 
     /// Ends a session. Answers its client, if there was one.
     pub fn detach(&mut self, id: SessionId) -> Option<String> {
-        let ended = self.live.remove(&id);
-        self.held -= ended.as_ref().map_or(0, |session| session.held.len());
-        ended.map(|session| session.client)
+        let session = self.live.remove(&id)?;
+        self.held -= session.held.len();
+        Some(session.client)
     }
 
     /// Ends the sessions whose lease is over, and answers their numbers and clients.

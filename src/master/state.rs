@@ -3,6 +3,7 @@
 
 mod dump;
 mod log;
+mod unused;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -21,6 +22,8 @@ use crate::store::logged;
 use crate::store::table::{self, Counts};
 use crate::store::{DataDir, HashTable, Logged, Record, Store, Table};
 use crate::types::{Key, ServerId, StoredValue, Ttl};
+
+use unused::Unused;
 
 pub use dump::write_dump;
 
@@ -56,6 +59,7 @@ pub struct State {
     logged: Logged,
     placement: Placement,
     server_count: usize,
+    unused: Unused,
     /// Bytes of native chunks on each server, beside what the accounts know.
     native: HashMap<ServerId, u64>,
 }
@@ -79,10 +83,12 @@ impl State {
             logged,
             placement: Placement::default(),
             server_count: 0,
+            unused: Unused::default(),
             native: HashMap::new(),
         };
         let sizes = state.logged.read(accounts::sizes)?;
         state.server_count = sizes.len();
+        state.unused = Unused::among(&sizes);
         state.show(&sizes);
         Ok(state)
     }

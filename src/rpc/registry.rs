@@ -133,6 +133,7 @@ struct Entry {
     signatures: &'static [&'static [&'static str]],
     handler: Handler,
     is_quick: bool,
+    is_heavy: bool,
 }
 
 /// The header of a request that says which server it is for.
@@ -209,11 +210,23 @@ impl Registry {
         }
     }
 
+    /// Says that calls of method `M`, which is offered already, make much more work than they are long:
+    /// of these, one multicall can have few.
+    pub fn weigh<M: Method>(&mut self) {
+        if let Some(entry) = self.methods.get_mut(M::NAME) {
+            entry.is_heavy = true;
+        }
+    }
+
     /// Whether calls of a method may be carried out where others wait for their turn. An unknown
     /// one is refused quickly.
     #[must_use]
     pub fn is_quick(&self, name: &str) -> bool {
         self.methods.get(name).is_none_or(|entry| entry.is_quick)
+    }
+
+    fn is_heavy(&self, name: &str) -> bool {
+        self.methods.get(name).is_some_and(|entry| entry.is_heavy)
     }
 
     fn introspect<M: Method>(&mut self, answer: fn(&Self, M) -> Result<M::Answer, Fault>) {
@@ -224,7 +237,13 @@ impl Registry {
     }
 
     fn insert<M: Method>(&mut self, handler: Handler) {
-        let entry = Entry { help: M::HELP, signatures: M::SIGNATURES, handler, is_quick: false };
+        let entry = Entry {
+            help: M::HELP,
+            signatures: M::SIGNATURES,
+            handler,
+            is_quick: false,
+            is_heavy: false,
+        };
         self.methods.insert(M::NAME, entry);
     }
 

@@ -50,8 +50,8 @@ impl Changes {
     /// # Errors
     /// `InvalidArgument` says what cannot.
     pub(super) fn check_keys(&self) -> Result<()> {
-        let puts = self.iter().filter(|(.., value)| value.is_some());
-        puts.map(|(table, key, _)| check_key(table, key)).collect()
+        let mut puts = self.iter().filter(|(.., value)| value.is_some());
+        puts.try_for_each(|(table, key, _)| check_key(table, key))
     }
 
     /// Lays `later` over these changes.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{ErrorKind, FsError, Result};
+use crate::limits;
 use crate::store::file;
 use crate::store::format::{self, MARKER};
 
@@ -83,8 +84,20 @@ impl DataDir {
     /// The file of a dump that is to be written.
     ///
     /// # Errors
-    /// `InvalidArgument` if it is no plain name, or a name of something else.
+    /// `InvalidArgument` if it is no plain name, or a name of something else; `NoSpace` if there are
+    /// too many already.
     pub fn dump_to_write(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dump(name)?;
+        if !path.try_exists()? && fs::read_dir(&self.path)?.count() >= limits::DUMPS_MAX {
+            let message =
+                format!("there are {} files already; take one of them", limits::DUMPS_MAX);
+            return Err(FsError::new(ErrorKind::NoSpace, message));
+        }
+        Ok(path)
+    }
+
+    /// The file of a dump, be it there or not.
+    fn dump(&self, name: &str) -> Result<PathBuf> {
         let name = plain_name(name)?;
         let path = self.path.join(name);
         check_is_file(&path, name)?;
@@ -94,9 +107,9 @@ impl DataDir {
     /// The file of a dump that is to be read: where earlier versions kept it, if it is only there.
     ///
     /// # Errors
-    /// As [`DataDir::dump_to_write`].
+    /// `InvalidArgument` as for [`DataDir::dump_to_write`].
     pub fn dump_to_read(&self, name: &str) -> Result<PathBuf> {
-        let path = self.dump_to_write(name)?;
+        let path = self.dump(name)?;
         let name = plain_name(name)?;
         let old = self.path.join(OLD_DUMPS).join(name);
         if path.try_exists()? || !old.try_exists()? {
@@ -191,6 +204,7 @@ mod tests {
 
     use super::{DataDir, OWN_NAMES};
     use crate::error::ErrorKind;
+    use crate::limits;
 
     #[test]
     fn dumps_are_in_the_directory_itself_and_have_no_name_of_its_own() {
@@ -259,5 +273,21 @@ mod tests {
         assert!(DataDir::open(&home, "master").is_err());
         assert_eq!(home.metadata().unwrap().permissions().mode(), mode);
         assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn dumps_are_not_without_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path(), "chunk").unwrap();
+        let mut made = 0;
+        while let Ok(path) = data.dump_to_write(&format!("dump-{made}")) {
+            std::fs::write(path, "").unwrap();
+            made += 1;
+        }
+        assert!(made > limits::DUMPS_MAX - 10 && made <= limits::DUMPS_MAX, "{made}");
+        data.dump_to_write("dump-1").unwrap();
+        let refused = data.dump_to_write("other").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NoSpace);
+        data.dump_to_read("other").unwrap();
     }
 }

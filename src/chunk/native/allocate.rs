@@ -28,7 +28,10 @@ impl NativeStore {
             file.allocate(offset, length)?;
             chunk.state().reserved.add(offset, length);
         }
-        let is_longer = end > chunk.state().length;
+        let state = chunk.state();
+        // What a power cut has taken would be zeros.
+        let is_longer = end > state.length && !state.is_torn;
+        drop(state);
         if extend && is_longer {
             file.set_length(end)?;
             chunk.state().length = end;

@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) held: u64,
     /// Where room was asked for.
     pub(super) reserved: Reserved,
+    /// As [`Head::is_torn`].
+    pub(super) is_torn: bool,
     /// What the index has.
     pub(super) recorded: Head,
     /// As [`Marks::cut`]: all blocks from this one on are marked.

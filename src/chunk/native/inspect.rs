@@ -26,7 +26,7 @@ impl NativeStore {
         };
         let length = self.disk.open(key)?.map_or(Ok(0), |file| file.length())?;
         let is_marked = self.index.read(|txn| record::is_marked(txn, key))?;
-        if length != head.length || is_marked || head.cut_to.is_some() {
+        if length != head.length || is_marked || head.cut_to.is_some() || head.open.is_some() {
             drop(self.state(&self.chunk(key))?);
         }
         Ok(())

@@ -30,11 +30,14 @@ impl NativeStore {
             state.version = recorded.head.version;
             state.length = contents.length;
             state.recorded = recorded.head;
+            let open = recorded.head.open;
+            state.is_torn = recorded.head.is_torn || open.is_some_and(|boot| boot != self.boot);
             // It may be as young as this, for all that is known here.
             state.head_commit = self.index.last();
             state.cut = recorded.marks.cut;
-            let mut is_dirty =
-                contents.length != recorded.head.length || !recorded.marks.is_empty();
+            let mut is_dirty = open.is_some()
+                || contents.length != recorded.head.length
+                || !recorded.marks.is_empty();
             for (number, (sum, is_recorded)) in contents.blocks.into_iter().enumerate() {
                 state.set_sum(number, sum);
                 let block = state.block_mut(number);

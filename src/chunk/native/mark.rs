@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::chunk::{BLOCK, Chunk, Hold};
+use super::chunk::{BLOCK, Chunk, Hold, State};
 use super::read::block_of;
+use super::record::Head;
 use super::sum::Sum;
 use super::version::{Standing, standing};
 use super::{NativeStore, record};
@@ -48,6 +49,9 @@ impl NativeStore {
             let blocks = touched.iter().map(|touched| touched.block).collect();
             let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks);
             let standing = standing(&state, &chunk.key, at)?;
+            if standing == Standing::AsMeant {
+                state.check_gaps(&chunk.key, extents)?;
+            }
             let sums: Vec<Sum> = touched.iter().map(|touched| state.sum(touched.block)).collect();
             let clean = touched.iter().zip(&sums).filter(|(touched, _)| state.needs_mark(touched));
             let clean: Vec<(usize, Sum)> = clean.map(|(block, sum)| (block.block, *sum)).collect();
@@ -68,7 +72,9 @@ impl NativeStore {
     pub(super) fn has_unmarked(&self, key: &ChunkKey, extents: &[Extent]) -> bool {
         let chunk = self.chunk(key);
         let Ok(state) = self.state(&chunk) else { return true };
-        Touched::all(extents).iter().any(|touched| state.needs_mark(touched))
+        let touched = Touched::all(extents);
+        let needs_mark = touched.iter().any(|touched| state.needs_mark(touched));
+        needs_mark || state.exists && self.head_to_open(&state, &touched).is_some()
     }
 
     /// Gets the marks of blocks onto the disk that are about to change. The caller holds them.
@@ -80,21 +86,38 @@ impl NativeStore {
         touched.iter().for_each(|touched| state.touch(touched.block));
         let unmarked = touched.iter().filter(|touched| state.needs_mark(touched));
         let unmarked: Vec<usize> = unmarked.map(|touched| touched.block).collect();
-        if unmarked.is_empty() {
+        let head = self.head_to_open(&state, touched);
+        if unmarked.is_empty() && head.is_none() {
             return Ok(());
         }
         unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = true);
         let marks = state.marks();
         let committed = self.index.commit(|txn| {
             record::put_marks(txn, &chunk.key, &marks);
+            if let Some(head) = &head {
+                record::put_head(txn, &chunk.key, head);
+            }
             Ok(())
         });
+        if let Some(head) = head.filter(|_| committed.is_ok()) {
+            state.recorded = head;
+        }
         drop(state);
         // Nobody else relies on these marks meanwhile: the blocks are held.
         committed.and_then(|commit| self.index.sync_to(commit)).inspect_err(|_| {
             let mut state = chunk.state();
             unmarked.iter().for_each(|&block| state.block_mut(block).is_marked = false);
         })
+    }
+}
+
+impl NativeStore {
+    /// The head of a chunk that is opened by a change behind its recorded length; `None` if it is open,
+    /// or there is no such change.
+    fn head_to_open(&self, state: &State, touched: &[Touched]) -> Option<Head> {
+        let end = touched.last().map_or(0, |touched| (touched.block as u64 + 1) * BLOCK);
+        let opens = end > state.synced_length() && state.recorded.open != Some(self.boot);
+        opens.then_some(Head { open: Some(self.boot), is_torn: state.is_torn, ..state.recorded })
     }
 }
 

@@ -33,6 +33,12 @@
 //!    write that the crash tore apart is as it is. So neither `kill -9` nor a power cut can make a
 //!    block unreadable.
 //!
+//! 5. Before bytes behind the recorded length are acknowledged, the record says that the chunk is
+//!    *open* in this boot of the machine: of a new chunk in the commit that makes it, of one that was
+//!    synced on the disk, like a mark. If the machine has started anew since, nobody knows
+//!    whether there was more of the chunk than there is now: it is [`torn`], and what is behind its end
+//!    is an error to read, not zeros.
+//!
 //! What that leaves: bits that rot between an `fsync` and the next sync of the index are not found
 //! if the power is cut in that second.
 //!
@@ -45,6 +51,7 @@
 
 mod adopt;
 mod allocate;
+mod boot;
 mod cache;
 mod chunk;
 mod copy;
@@ -71,6 +78,7 @@ mod sum;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod version;
 mod write;
 mod zero;
@@ -108,6 +116,8 @@ pub struct NativeStore {
     /// Bytes in all chunks that are no holes, by the index.
     recorded_held: AtomicU64,
     strays: Mutex<StrayBook>,
+    /// The number of the machine's present boot.
+    boot: u64,
 }
 
 impl NativeStore {
@@ -122,10 +132,11 @@ impl NativeStore {
         })?;
         let index = Index::new(store);
         identity::check(&index, &disk, root)?;
-        Self::start(index, Arc::new(disk))
+        Self::start(index, Arc::new(disk), boot::id_of_machine())
     }
 
-    fn start(index: Index, disk: Arc<dyn Disk>) -> Result<Self> {
+    fn start(index: Index, disk: Arc<dyn Disk>, boot_id: String) -> Result<Self> {
+        let boot = boot::number(&index, boot_id)?;
         // What the last process left to the operating system, this one will rely upon.
         disk.sync_all()?;
         index.sync()?;
@@ -140,6 +151,7 @@ impl NativeStore {
             dirty: Mutex::default(),
             recorded_held: AtomicU64::new(0),
             strays: Mutex::new(strays),
+            boot,
         };
         store.count_held()?;
         Ok(store)

@@ -18,7 +18,7 @@ impl NativeStore {
     ///
     /// # Errors
     /// `NotFound` if there is no such chunk, `Stale` if it has another version, cuts made;
-    /// `Corrupt` if a block does not fit its checksum.
+    /// `Corrupt` if a block does not fit its checksum, or a power cut may have taken some of the range.
     pub fn read(
         &self,
         key: &ChunkKey,
@@ -28,6 +28,7 @@ impl NativeStore {
     ) -> Result<Bytes> {
         let chunk = self.chunk(key);
         let state = self.state_at(&chunk, at)?;
+        state.check_not_torn(key, offset.saturating_add(length))?;
         let end = offset.saturating_add(length).min(state.length);
         if offset >= end {
             return Ok(Bytes::new());

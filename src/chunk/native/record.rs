@@ -63,6 +63,27 @@ pub(super) struct Head {
     /// A cut that came with the version and may not have reached the file. Nothing has been
     /// acknowledged since then, or not durably.
     pub(super) cut_to: Option<u64>,
+    /// The boot of the machine in which bytes behind `length` were acknowledged, or may have been,
+    /// that no sync has covered.
+    pub(super) open: Option<u64>,
+    /// A power cut may have taken what was behind its end.
+    pub(super) is_torn: bool,
+}
+
+/// As the first programs wrote it.
+#[derive(Deserialize)]
+struct FirstHead {
+    version: u64,
+    length: u64,
+    held: u64,
+    cut_to: Option<u64>,
+}
+
+fn decode_head(bytes: &[u8]) -> Result<Head> {
+    decode(bytes).or_else(|_| {
+        let FirstHead { version, length, held, cut_to } = decode(bytes)?;
+        Ok(Head { version, length, held, cut_to, ..Head::default() })
+    })
 }
 
 /// The blocks whose recorded checksum does not count, because they may have been changed since.
@@ -137,7 +158,7 @@ pub(super) fn read(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<Option<Recorded>
 
 /// The head of a chunk, if there is such a chunk.
 pub(super) fn read_head(txn: &dyn ReadTxn, key: &ChunkKey) -> Result<Option<Head>> {
-    txn.get(HEADS, &encode_key(key))?.map(|value| decode(&value)).transpose()
+    txn.get(HEADS, &encode_key(key))?.map(|value| decode_head(&value)).transpose()
 }
 
 /// Whether any block of a chunk is marked.
@@ -153,7 +174,7 @@ pub(super) fn list(
 ) -> Result<Vec<(ChunkKey, Head)>> {
     let from = after.map_or_else(Vec::new, |key| [&encode_key(key)[..], &[0]].concat());
     let page = txn.scan(HEADS, &from, &[0xff; KEY_SIZE + 1], limit)?;
-    page.iter().map(|(key, value)| Ok((decode_key(key)?, decode(value)?))).collect()
+    page.iter().map(|(key, value)| Ok((decode_key(key)?, decode_head(value)?))).collect()
 }
 
 pub(super) fn put_head(txn: &mut dyn Txn, key: &ChunkKey, head: &Head) {
@@ -272,4 +293,26 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 
 fn damaged() -> FsError {
     FsError::new(ErrorKind::Corrupt, "the index of the chunks is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, decode_head, encode};
+
+    #[test]
+    fn heads_of_the_first_programs_are_read() {
+        let first = encode(&(3_u64, 70_000_u64, 65_536_u64, Some(4096_u64)));
+        let head = Head {
+            version: 3,
+            length: 70_000,
+            held: 65_536,
+            cut_to: Some(4096),
+            open: None,
+            is_torn: false,
+        };
+        assert_eq!(decode_head(&first).unwrap(), head);
+        let now = Head { open: Some(7), is_torn: true, ..head };
+        assert_eq!(decode_head(&encode(&now)).unwrap(), now);
+        assert!(decode_head(&first[..3]).is_err());
+    }
 }

@@ -37,9 +37,14 @@ impl NativeStore {
 
     /// Cuts or lengthens a chunk. The caller holds the whole of it.
     fn set_length(&self, chunk: &Arc<Chunk>, hold: &Hold<'_>, length: u64) -> Result<()> {
-        let is_cut = length < chunk.state().length;
-        if is_cut {
+        let state = chunk.state();
+        let (old, is_torn) = (state.length, state.is_torn);
+        drop(state);
+        if length < old || is_torn && length == old {
             return self.shorten(chunk, hold, length, None);
+        }
+        if is_torn {
+            return Ok(()); // what was lost would be zeros
         }
         let file = self.file_to_write(chunk, length)?;
         self.mark(chunk, hold, &[])?;
@@ -77,8 +82,18 @@ impl NativeStore {
             state.touch(last);
         }
         state.length = length;
-        drop(state);
-        version.map_or(Ok(()), |version| self.settle_cut(chunk, &*file, version))
+        let was_torn = std::mem::take(&mut state.is_torn);
+        match version {
+            Some(version) => {
+                drop(state);
+                self.settle_cut(chunk, &*file, version)
+            }
+            None if was_torn => {
+                let version = state.version;
+                self.commit_version(chunk, &mut state, version)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gets it onto the disk that a chunk is about to be cut to this length. With a version, a start

@@ -34,6 +34,10 @@ impl NativeStore {
                 Whence::Data => offset = start + BLOCK,
             }
         }
+        if state.is_torn {
+            // Whoever looks for data must come across what was lost.
+            return Ok(Some(offset).filter(|&at| whence == Whence::Data && at < CHUNK_SIZE));
+        }
         Ok(Some(offset).filter(|&offset| whence == Whence::Hole && offset < CHUNK_SIZE))
     }
 }

@@ -42,6 +42,7 @@ pub fn register(
         let (own, values) = (Arc::clone(&own), Arc::clone(&values));
         async move { in_background(move || sync(&own, &*values, call)).await.map(|()| Done) }
     });
+    registry.weigh::<SyncChunks>();
 }
 
 fn sync(store: &NativeStore, staged: &dyn StagedValues, call: SyncChunks) -> Result<()> {
@@ -88,6 +89,9 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &P
             }
         }
     });
+    registry.weigh::<Allocate>();
+    registry.weigh::<Zero>();
+    registry.weigh::<Copy>();
     offer(registry, store, |store, call: Delete| store.delete(&call.chunks).map(|()| Done));
 }
 

@@ -16,6 +16,10 @@ use crate::types::ChunkKey;
 struct Round {
     length: u64,
     is_new: bool,
+    /// Somebody wants this chunk synced, it is not the turn of all.
+    is_once: bool,
+    /// It was synced before.
+    was_synced: bool,
 }
 
 impl NativeStore {
@@ -37,7 +41,7 @@ impl NativeStore {
                 dirty.push(chunk);
             }
         }
-        self.sync_chunks(dirty)?;
+        self.sync_chunks(dirty, true)?;
         heads.into_iter().max().map_or(Ok(()), |commit| self.index.sync_to(commit))
     }
 
@@ -47,7 +51,7 @@ impl NativeStore {
     /// What the disk says, now or since the start.
     pub fn sync_all(&self) -> Result<()> {
         let chunks = lock(&self.dirty).values().cloned().collect();
-        let synced = self.sync_chunks(chunks);
+        let synced = self.sync_chunks(chunks, false);
         self.index.sync()?;
         synced
     }
@@ -59,23 +63,25 @@ impl NativeStore {
     }
 
     /// Syncs all of them; says of the first that failed why.
-    fn sync_chunks(&self, mut chunks: Vec<Arc<Chunk>>) -> Result<()> {
+    fn sync_chunks(&self, mut chunks: Vec<Arc<Chunk>>, is_once: bool) -> Result<()> {
         match chunks.as_slice() {
             [] => Ok(()),
-            [chunk] => self.sync_one(chunk),
-            several if several.len() <= limits::SYNCED_SINGLY_MAX => self.sync_several(several),
+            [chunk] => self.sync_one(chunk, is_once),
+            several if several.len() <= limits::SYNCED_SINGLY_MAX => {
+                self.sync_several(several, is_once)
+            }
             _ => {
                 // The order in which their turns are taken.
                 chunks.sort_unstable_by_key(|chunk| chunk.key);
                 chunks.dedup_by_key(|chunk| chunk.key);
-                self.sync_many(&chunks)
+                self.sync_many(&chunks, is_once)
             }
         }
     }
 
-    fn sync_one(&self, chunk: &Arc<Chunk>) -> Result<()> {
+    fn sync_one(&self, chunk: &Arc<Chunk>, is_once: bool) -> Result<()> {
         let _turn = lock(&chunk.turn);
-        let Some(round) = begin(chunk)? else { return Ok(()) };
+        let Some(round) = begin(chunk, is_once)? else { return Ok(()) };
         let synced = self.sync_file(chunk, &round);
         self.finish(chunk, &round, synced)
     }
@@ -91,14 +97,14 @@ impl NativeStore {
     }
 
     /// Side by side, so that the disk has something to choose from.
-    fn sync_several(&self, chunks: &[Arc<Chunk>]) -> Result<()> {
+    fn sync_several(&self, chunks: &[Arc<Chunk>], is_once: bool) -> Result<()> {
         let next = AtomicUsize::new(0);
         let result = Mutex::new(Ok(()));
         thread::scope(|scope| {
             for _ in 0..chunks.len().min(limits::SYNC_THREADS_MAX) {
                 scope.spawn(|| {
                     while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.sync_one(chunk) {
+                        if let Err(error) = self.sync_one(chunk, is_once) {
                             *lock(&result) = Err(error);
                         }
                     }
@@ -109,12 +115,12 @@ impl NativeStore {
     }
 
     /// With one sync of the whole file system.
-    fn sync_many(&self, chunks: &[Arc<Chunk>]) -> Result<()> {
+    fn sync_many(&self, chunks: &[Arc<Chunk>], is_once: bool) -> Result<()> {
         let _turns: Vec<_> = chunks.iter().map(|chunk| lock(&chunk.turn)).collect();
         let mut result = Ok(());
         let mut begun = Vec::new();
         for chunk in chunks {
-            match begin(chunk) {
+            match begin(chunk, is_once) {
                 Ok(round) => begun.extend(round.map(|round| (chunk, round))),
                 Err(error) => result = Err(error),
             }
@@ -135,7 +141,12 @@ impl NativeStore {
             let what = format!("chunk {} may have lost changes", chunk.key);
             return Err(FsError::new(ErrorKind::Io, error.context(what).message().to_owned()));
         }
-        let head = Head { length: round.length, held: state.held, ..state.recorded };
+        // Whoever has synced something that was there before syncs again soon: the chunk stays open,
+        // and he does not wait for the index each time.
+        let stays_open = state.is_touched || round.is_once && round.was_synced;
+        let open = state.recorded.open.filter(|&boot| stays_open && boot == self.boot);
+        let (held, is_torn) = (state.held, state.is_torn);
+        let head = Head { length: round.length, held, open, is_torn, ..state.recorded };
         let marks = marks_after(&state, round.length);
         let pages = changed_pages(&state);
         self.index.commit(|txn| {
@@ -151,6 +162,8 @@ impl NativeStore {
         self.recorded_held.fetch_add(head.held, Ordering::Relaxed);
         self.recorded_held.fetch_sub(state.recorded.held, Ordering::Relaxed);
         state.finish_sync(head, &marks);
+        // The next round of all chunks closes it.
+        state.is_dirty |= open.is_some();
         state.is_new &= !round.is_new;
         if !state.is_dirty {
             lock(&self.dirty).remove(&chunk.key);
@@ -160,14 +173,16 @@ impl NativeStore {
 }
 
 /// `None` if there is nothing to sync.
-fn begin(chunk: &Chunk) -> Result<Option<Round>> {
+fn begin(chunk: &Chunk, is_once: bool) -> Result<Option<Round>> {
     let mut state = chunk.wait_for_part(chunk.state());
     if !state.exists || !state.is_dirty {
         return Ok(None);
     }
     state.check_sound(&chunk.key)?;
     state.begin_sync();
-    Ok(Some(Round { length: state.length, is_new: state.is_new }))
+    let (length, is_new) = (state.length, state.is_new);
+    let was_synced = state.synced_length() > 0;
+    Ok(Some(Round { length, is_new, is_once, was_synced }))
 }
 
 /// What has to be marked when `length` is the recorded length: all that was touched meanwhile.

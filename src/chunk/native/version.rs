@@ -120,6 +120,7 @@ impl NativeStore {
         // A file that is there already is what a deletion left when the machine died.
         self.disk.create(&chunk.key, 0)?.set_length(0)?;
         let mut state = chunk.state();
+        state.recorded.open = Some(self.boot);
         self.commit_version(chunk, &mut state, version)?;
         state.exists = true;
         state.is_new = true;
@@ -130,8 +131,8 @@ impl NativeStore {
         let state = chunk.state();
         let (version, length) = (state.version, state.length);
         let reserved = state.reserved.end();
-        // One that failed half-way.
-        let is_begun = state.recorded.cut_to.is_some();
+        // One that failed half-way, or one that cuts off what a power cut has taken.
+        let is_begun = state.recorded.cut_to.is_some() || state.is_torn;
         drop(state);
         if version >= cut.version {
             return Ok(());
@@ -166,7 +167,10 @@ impl NativeStore {
         state: &mut State,
         version: u64,
     ) -> Result<()> {
-        let head = Head { version, cut_to: None, ..state.recorded };
+        // Open in an earlier boot, it would be torn again at the next start.
+        let open = state.recorded.open.map(|_| self.boot);
+        let is_torn = state.is_torn;
+        let head = Head { version, cut_to: None, open, is_torn, ..state.recorded };
         self.commit_head(chunk, state, head)?;
         state.version = version;
         Ok(())

@@ -259,11 +259,11 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
+        let (vfs, shared) = (self.vfs.clone(), Arc::clone(&self.shared));
         self.run(on(request, "read", number), reply, async move {
             let data = vfs.read(handle(file), offset, size).await?;
             if u32::try_from(data.len()).is_ok_and(|length| length < size) {
-                kernel.sizes.read_short(ino(number), offset + data.len() as u64);
+                shared.sizes.read_short(ino(number), offset + data.len() as u64);
             }
             Ok(data)
         });
@@ -286,11 +286,11 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let appends = OpenFlags(flags.0).appends() && !is_mapped;
         let (data, who) = (Bytes::copy_from_slice(data), self.who(request, 0));
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
+        let (vfs, shared) = (self.vfs.clone(), Arc::clone(&self.shared));
         self.run(on(request, "write", number), reply, async move {
             vfs.write(handle(file), offset, data, appends, who).await?;
             // The kernel believes that it went where it meant it to.
-            kernel.sizes.written(ino(number), offset.saturating_add(size.into()));
+            shared.sizes.written(ino(number), offset.saturating_add(size.into()));
             Ok(size)
         });
     }
@@ -493,11 +493,11 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         reply: ReplyEmpty,
     ) {
         let (subject, who) = (on(request, "fallocate", number), self.who(request, 0));
-        let (vfs, kernel) = (self.vfs.clone(), Arc::clone(&self.kernel));
+        let (vfs, shared) = (self.vfs.clone(), Arc::clone(&self.shared));
         self.run(subject, reply, async move {
             vfs.fallocate(handle(file), offset, length, mode, who).await?;
             if mode & libc::FALLOC_FL_KEEP_SIZE == 0 {
-                kernel.sizes.written(ino(number), offset.saturating_add(length));
+                shared.sizes.written(ino(number), offset.saturating_add(length));
             }
             Ok(())
         });
@@ -536,10 +536,10 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (from, to) = ((handle(source), source_at), (handle(target), target_at));
         let (vfs, who) = (self.vfs.clone(), self.who(request, 0));
-        let kernel = Arc::clone(&self.kernel);
+        let shared = Arc::clone(&self.shared);
         self.run(on(request, "copy_file_range", number), reply, async move {
             let copied = vfs.copy_file_range(from, to, length, who).await?;
-            kernel.sizes.written(ino(target_number), target_at.saturating_add(copied));
+            shared.sizes.written(ino(target_number), target_at.saturating_add(copied));
             // One call copies within a chunk, so the count fits.
             Ok(u32::try_from(copied).unwrap_or(u32::MAX))
         });

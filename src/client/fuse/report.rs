@@ -87,6 +87,7 @@ const fn is_trouble(kind: ErrorKind) -> bool {
         | ErrorKind::BadHandle
         | ErrorKind::NoSuchOffset
         | ErrorKind::Unsupported
+        // The kernel looks the name up anew.
         | ErrorKind::Stale
         | ErrorKind::WouldBlock
         | ErrorKind::Deadlock

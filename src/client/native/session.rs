@@ -224,6 +224,8 @@ impl<C: Cluster> NativeFs<C> {
             {
                 let mut state = inode.state();
                 state.is_stale = true;
+                // A master that has lost something counts on from an older version.
+                state.attr.data_version = 0;
                 state.forget_contents();
             }
             self.notify.get().inspect(|notify| notify.contents(inode.ino));

@@ -47,6 +47,13 @@ impl Told {
         lock(&self.0).inodes.remove(&(parent, name.clone()));
     }
 
+    /// The name of an inode that the kernel was told last.
+    pub(super) fn last_name(&self, ino: Ino) -> Option<(Ino, Name)> {
+        let mut tables = lock(&self.0);
+        let (directory, name, _) = tables.names.get(&ino)?;
+        Some((*directory, name.clone()))
+    }
+
     /// A path to an inode from the root, as the kernel knows it; `None` if a part of it is not known
     /// here any more.
     pub(super) fn path(&self, ino: Ino) -> Option<Vec<u8>> {
@@ -63,13 +70,6 @@ impl Told {
         }
         let parts = names.iter().rev().flat_map(|name| [&b"/"[..], name.as_bytes()]);
         Some(parts.collect::<Vec<_>>().concat())
-    }
-
-    /// The name of an inode that the kernel was told last.
-    pub(super) fn last_name(&self, ino: Ino) -> Option<(Ino, Name)> {
-        let mut tables = lock(&self.0);
-        let (directory, name, _) = tables.names.get(&ino)?;
-        Some((*directory, name.clone()))
     }
 
     /// This mount has moved names; what the kernel made of it is not looked at.

@@ -17,6 +17,9 @@ use crate::proto::values::Done;
 use crate::store::Purpose;
 use crate::types::{ChunkKey, ClusterId, FileTime, ServerId, ServerUrl};
 
+/// Chunks with the versions that a server has of them.
+type Versions = Vec<(ChunkKey, u64)>;
+
 impl FileSystem {
     /// Whether it is worth the while to call a server: not if it was there and is silent now.
     pub(in crate::master) fn may_answer(&self, server: &ServerId) -> bool {
@@ -134,11 +137,7 @@ impl FileSystem {
     }
 
     /// Which chunks of a server are newer than this master knows, and which are nobody's.
-    fn sort_out(
-        &self,
-        server: &ServerId,
-        held: Vec<(ChunkKey, u64)>,
-    ) -> Result<(Vec<(ChunkKey, u64)>, Vec<ChunkKey>)> {
+    fn sort_out(&self, server: &ServerId, held: Versions) -> Result<(Versions, Vec<ChunkKey>)> {
         let members = self.master.members();
         self.store.read(|txn| {
             let view = View::new(txn);

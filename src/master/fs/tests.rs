@@ -32,7 +32,7 @@ async fn a_failed_disk_does_not_keep_files_from_being_opened() {
     let files = FileSystem::start(&master, Duration::from_secs(60), &shutdown).unwrap();
     let who = || Packed(Credentials::ROOT);
     let attach = Attach { client: Bytes::new(), cluster: Optional(None) };
-    let session = files.attach(attach, Peer::default()).unwrap().0.id;
+    let session = files.attach(attach, Peer::Loopback).unwrap().0.id;
     let (parent, name) = (Ino::ROOT, Name::new("file").unwrap());
     let open = mode(Access::WRITE, false);
     let call = Create { parent, name: name.clone(), mode: 0o644, open, who: who(), session };

@@ -119,6 +119,7 @@ impl Gateway {
             let own = Arc::clone(&own);
             async move { in_background(move || own.read_file(&call)).await.map(|()| Done) }
         });
+        registry.weigh::<ReadFile>();
         let own = Arc::clone(self);
         registry.add(move |call: Awaited, _| {
             let awaited = block_in_place(|| own.awaited(call));

@@ -11,7 +11,7 @@ use crate::master::state::ROLE;
 use crate::proto::cluster::{ListServers, ServerUrls};
 use crate::proto::log::{LogStatus, ShowLog, ShowStatus};
 use crate::rpc::Registry;
-use crate::types::ServerId;
+use crate::types::{Operation, ServerId};
 
 impl Master {
     pub(super) fn add_log(self: &Arc<Self>, registry: &mut Registry) {
@@ -22,7 +22,7 @@ impl Master {
         });
         let master = Arc::clone(self);
         registry.add(move |call: ShowLog, _| {
-            let operations = block_in_place(|| master.state().last_operations(call.limit));
+            let operations = block_in_place(|| master.last_operations(call.limit));
             async { operations }
         });
         let master = Arc::clone(self);
@@ -34,6 +34,19 @@ impl Master {
             drop(members);
             async { urls.map(ServerUrls) }
         });
+    }
+
+    /// The last operations, with the URLs of servers instead of their identities.
+    fn last_operations(&self, limit: u64) -> Result<Vec<Operation>> {
+        let mut operations = self.state().last_operations(limit)?;
+        let members = self.members();
+        for operation in &mut operations {
+            let server = operation.key.parse::<ServerId>().ok().filter(ServerId::is_number);
+            if let Some(url) = server.and_then(|server| members.url_of(&server)) {
+                operation.key = url.to_string();
+            }
+        }
+        Ok(operations)
     }
 
     fn log_status(&self) -> Result<LogStatus> {

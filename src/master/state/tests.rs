@@ -12,6 +12,7 @@ use crate::dump::{self, Dump};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::pickle::{Attributes, Style};
+use crate::rpc::Peer;
 use crate::store::DataDir;
 use crate::types::{Key, ServerId, StoredValue, Ttl, ValueKind};
 
@@ -271,4 +272,39 @@ proptest! {
             prop_assert_eq!(size_of(&state, &url(n)), held);
         }
     }
+}
+
+#[test]
+fn servers_that_somebody_makes_up_make_room_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path| {
+        let dir = DataDir::open(path, super::ROLE).unwrap();
+        (State::open(&dir, 1_000_000).unwrap(), dir)
+    };
+    let (mut state, lock) = open(dir.path());
+    let (greedy, other) = (Peer::V4([10, 0, 0, 1]), Peer::V4([10, 0, 0, 2]));
+    let [honest, used, touched] = [20_001, 20_002, 20_003].map(url);
+    state.register_from(&honest, other).unwrap();
+    state.register_from(&used, greedy).unwrap();
+    write_file(&mut state, "/f", &used, 10, DAY_S);
+    state.register_from(&touched, greedy).unwrap();
+    state.change_size(&key("/empty"), &touched, 0, &Weak::new(), NOW).unwrap();
+    let invented = u16::try_from(limits::SERVERS_UNUSED_MAX).unwrap() + 100;
+    for n in 0..invented {
+        state.register_from(&url(n), greedy).unwrap();
+        state.register_from(&url(n), greedy).unwrap();
+    }
+    let known = |state: &State| state.sizes().unwrap().len();
+    assert_eq!(known(&state), limits::SERVERS_UNUSED_MAX + 1);
+    let is_known = |server: &ServerId| state.is_registered(server).unwrap();
+    assert!(is_known(&honest) && is_known(&used) && is_known(&url(invented - 1)));
+    assert!(!is_known(&touched) && !is_known(&url(0)));
+    // What was announced for a server that went is of no account.
+    state.put(&key("/empty"), text(""), Ttl::ZERO, NOW).unwrap();
+    drop((state, lock));
+    let (mut state, _lock) = open(dir.path());
+    state.register_from(&url(0), other).unwrap();
+    assert_eq!(known(&state), limits::SERVERS_UNUSED_MAX + 1);
+    let chosen = state.choose_server(&Weak::new(), NOW, |_| true).unwrap();
+    assert_eq!(size_of(&state, &chosen), 0);
 }

@@ -3,6 +3,7 @@
 //! `system.multicall` (the same author's boxcarring, as Python has it).
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use dxr::Value;
 
@@ -185,10 +186,13 @@ impl Registry {
             return Err(Fault::new(Fault::INVALID_CALL, message));
         }
         let mut results = Vec::with_capacity(count);
-        let mut size = 0;
+        let (mut size, mut budget) = (0, Budget::begin());
         for call in multicall.calls {
             let outcome = match part(call) {
-                Ok((name, params)) => self.dispatch_part(&name, params, caller.clone()).await,
+                Ok((name, params)) => match budget.take(self.is_heavy(&name)) {
+                    Ok(()) => self.dispatch_part(&name, params, caller.clone()).await,
+                    Err(fault) => Err(fault),
+                },
                 Err(wrong) => Err(wrong.into()),
             };
             let result = match outcome {
@@ -203,6 +207,37 @@ impl Registry {
             results.push(result);
         }
         Ok(Results(results))
+    }
+}
+
+/// The work that one [`Multicall`] may still make.
+struct Budget {
+    heavy: usize,
+    end: Instant,
+}
+
+impl Budget {
+    fn begin() -> Self {
+        let end = Instant::now() + limits::MULTICALL_TIMEOUT;
+        Self { heavy: limits::MULTICALL_HEAVY_MAX, end }
+    }
+
+    /// Takes one call out of it, unless that is too much.
+    fn take(&mut self, is_heavy: bool) -> Result<(), Fault> {
+        let refused = |message: String| Err(Fault::new(Fault::INVALID_CALL, message));
+        if Instant::now() >= self.end {
+            let limit = limits::MULTICALL_TIMEOUT;
+            return refused(format!("not carried out: the calls before it took {limit:?}"));
+        }
+        match self.heavy.checked_sub(usize::from(is_heavy)) {
+            Some(heavy) => self.heavy = heavy,
+            None => {
+                let limit = limits::MULTICALL_HEAVY_MAX;
+                let message = "not carried out: system.multicall takes no more than";
+                return refused(format!("{message} {limit} calls that make so much work"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -139,3 +139,18 @@ async fn one_call_may_carry_many() {
     assert!(fault.message.contains("1024"), "{fault}");
     assert_eq!(call("system.multicall", vec![strings(&[])]).await, Ok(strings(&[])));
 }
+
+#[tokio::test]
+async fn one_multicall_makes_only_so_much_work() {
+    let mut registry = registry();
+    registry.weigh::<Double>();
+    let count = limits::MULTICALL_HEAVY_MAX + 5;
+    let light = part("system.methodHelp", vec![Value::String("double".to_owned())]);
+    let heavy = || part("double", vec![Value::Integer(1)]);
+    let calls = (0..count).map(|_| heavy()).chain([light]).collect();
+    let params = vec![Value::Array(calls)];
+    let answer = registry.dispatch("system.multicall", params, Caller::default()).await;
+    let Value::Array(results) = answer.unwrap() else { panic!("no array") };
+    let done = results.iter().filter(|result| matches!(result, Value::Array(_))).count();
+    assert_eq!(done, limits::MULTICALL_HEAVY_MAX + 1, "{results:?}");
+}

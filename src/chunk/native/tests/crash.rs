@@ -8,6 +8,7 @@ use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
 use super::model::{self, Keys, Model, Op, any_op};
 use super::sim::{Death, World};
 use super::{cases, start};
+use crate::types::ChunkVersion;
 
 /// One piece of work with everything in it.
 pub(super) static LONG: LazyLock<Vec<Op>> = LazyLock::new(|| {
@@ -107,6 +108,9 @@ fn check(world: &Arc<World>, model: &mut Model, keys: &Keys, before: &[usize], d
         if let Ok(stat) = store.stat(&keys.of(ino)) {
             assert!((keys.version(ino)..keys.version(ino) + 2).contains(&stat.version));
             keys.learn(ino, stat.version);
+            // What a power cut may have taken is cut off, so that the work can go on.
+            let at = ChunkVersion::of(stat.version);
+            store.truncate(&keys.of(ino), &at, stat.length).unwrap();
         }
         // A kill loses nothing that was acknowledged: the last contents, or those that were on
         // their way. A power cut may bring back any since the last sync.

@@ -5,6 +5,7 @@ mod damage;
 mod full;
 mod local;
 mod model;
+mod power;
 mod refused;
 mod sim;
 mod small;
@@ -47,7 +48,8 @@ fn extent(offset: u64, data: impl Into<Bytes>) -> [Extent; 1] {
 
 /// A store on a simulated machine.
 fn start(world: &Arc<World>) -> NativeStore {
-    NativeStore::start(Index::new(world.index()), world.disk()).expect("the machine is sound")
+    NativeStore::start(Index::new(world.index()), world.disk(), world.boot_id())
+        .expect("the machine is sound")
 }
 
 /// The kind of an error that must be one.

@@ -340,16 +340,19 @@ impl Model {
     }
 }
 
-/// All of a chunk, read in the store at the version that it has.
+/// All of a chunk up to its end, read in the store at the version that it has.
 pub(super) fn read(store: &NativeStore, key: &ChunkKey) -> Result<Image> {
     match store.stat(key) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(stat) => read_at(store, key, &ChunkVersion::of(stat.version)),
+        Ok(stat) => {
+            let at = ChunkVersion::of(stat.version);
+            Ok(Some(store.read(key, &at, 0, stat.length)?.to_vec()))
+        }
     }
 }
 
-/// The same at the version that is meant.
+/// The same at the version that is meant, with nothing lost behind the end.
 pub(super) fn read_at(store: &NativeStore, key: &ChunkKey, at: &ChunkVersion) -> Result<Image> {
     match store.read(key, at, 0, limits::CHUNK_SIZE) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

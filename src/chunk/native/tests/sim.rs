@@ -64,6 +64,10 @@ pub(super) struct State {
     /// Which steps are refused, and how.
     refused: Option<(Range<u64>, Refusal)>,
     has_refused: bool,
+    /// Power cuts so far.
+    boots: u64,
+    /// A power cut leaves of a file what was written to it first.
+    pub(super) keeps_order: bool,
     /// The index with the commit that failed, if that is seen to have happened after all when the
     /// index is opened anew.
     late: Option<Memory>,
@@ -190,6 +194,7 @@ impl State {
     }
 
     fn lose_power(&mut self) {
+        self.boots += 1;
         let kept = usize::try_from(self.random(self.commits.len() as u64 + 1)).unwrap();
         if kept > 0 {
             self.durable_index = self.commits.swap_remove(kept - 1);
@@ -199,7 +204,14 @@ impl State {
         for file in &mut files {
             // All, nothing, or any part.
             let mode = self.random(4);
-            for part in file.pending.iter().flat_map(Change::parts) {
+            let parts: Vec<_> = file.pending.iter().flat_map(Change::parts).collect();
+            if self.keeps_order {
+                let kept = usize::try_from(self.random(parts.len() as u64 + 1)).unwrap();
+                parts[..kept].iter().for_each(|part| part.apply(&mut file.durable));
+                file.cached = file.durable.clone();
+                continue;
+            }
+            for part in parts {
                 if mode == 0 || mode > 1 && self.random(2) == 0 {
                     part.apply(&mut file.durable);
                 }
@@ -236,6 +248,8 @@ impl World {
             dies_at: None,
             refused: None,
             has_refused: false,
+            boots: 0,
+            keeps_order: false,
             is_index_closed: false,
             late: None,
             random: seed,
@@ -269,6 +283,19 @@ impl World {
         let mut state = self.state();
         let first = state.steps + steps + 1;
         state.refused = Some((first..first + count, refusal));
+    }
+
+    /// The index has reached the disk, and no file has.
+    pub(super) fn keep_index(&self) {
+        let mut state = self.state();
+        state.durable_index = state.index.clone();
+        state.commits.clear();
+        state.files.iter_mut().for_each(|file| file.pending.clear());
+    }
+
+    /// The name of the present boot.
+    pub(super) fn boot_id(&self) -> String {
+        format!("boot {}", self.state().boots)
     }
 
     /// Refuses nothing more.
