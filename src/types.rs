@@ -26,7 +26,7 @@ pub use directory::{Cookie, DirEntry, DirPage};
 pub use file::{Attr, Credentials, FileKind, FileTime, Ino, Name};
 pub use id::{ClusterId, ServerAddress, ServerId};
 pub use log::{LogState, Operation};
-pub use path::TreePath;
+pub use path::{TreePath, shown_path};
 pub use ttl::Ttl;
 
 /// A key of a hash table. Python programs send it as `<string>` or `<base64>`; only the bytes

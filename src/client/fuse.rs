@@ -35,11 +35,11 @@ use fuser::{INodeNo, Request};
 use tokio::runtime::Handle as Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::vfs::{Attempt, KernelPolicy, Vfs, shown};
+use crate::client::vfs::{Attempt, KernelPolicy, Vfs};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::rpc::Patience;
 use crate::rpc::shards::{Shard, Turn};
-use crate::types::{Credentials, Ino};
+use crate::types::{Credentials, Ino, shown_path};
 
 use answer::{Answer, Telling};
 use convert::{bytes, errno, mount_options};
@@ -137,7 +137,7 @@ impl Shared {
             let separator = if subject.operation.contains("xattr") { " " } else { "/" };
             path.extend([separator.as_bytes(), &subject.name].concat());
         }
-        shown(&path)
+        shown_path(&path)
     }
 
     fn finish<T, R: Answer<T>>(

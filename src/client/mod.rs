@@ -23,7 +23,7 @@ use crate::proto::classic::Dialect;
 use crate::proto::fs::StatFileSystem;
 use crate::rpc::RpcClient;
 use crate::rpc::tls::Trust;
-use crate::types::ServerUrl;
+use crate::types::{ServerUrl, shown_path};
 
 use classic::{HtProxy, Layout, Memory};
 use mount::Mounted;
@@ -163,7 +163,7 @@ fn tell_lost(vfs: &impl Vfs, mountpoint: &Path) {
     let lost = vfs.unsent();
     for (ino, bytes) in lost.iter().take(limits::LOST_FILES_TOLD_MAX) {
         let path = match vfs.path(*ino) {
-            Some(path) => vfs::shown(&[mountpoint.as_os_str().as_bytes(), &path].concat()),
+            Some(path) => shown_path(&[mountpoint.as_os_str().as_bytes(), &path].concat()),
             None => format!("inode {ino}, whose name is not known here"),
         };
         tracing::error!("{path}: {bytes} written bytes could not be stored, and are lost");

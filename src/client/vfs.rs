@@ -387,16 +387,6 @@ pub trait Vfs: Clone + Send + Sync + 'static {
     fn store_all(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// A path for people: on one line, whatever is in it.
-#[must_use]
-pub fn shown(path: &[u8]) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    String::from_utf8_lossy(path).chars().map(escaped).collect()
-}
-
 fn unsupported() -> FsError {
     FsError::new(ErrorKind::Unsupported, "this file system cannot do it")
 }

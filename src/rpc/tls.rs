@@ -26,9 +26,9 @@ pub enum TlsError {
         /// What the system said.
         reason: String,
     },
-    /// The certificates to trust cannot be read, by somebody who has no reason to make any.
+    /// The certificates to trust cannot be used, by somebody who has no reason to make any.
     #[error(
-        "cannot read the certificates to trust in {path}: {reason}; copy the cacert.pem of the servers there, or say with --ca where it is"
+        "cannot use the certificates to trust in {path}: {reason}; copy the cacert.pem of the servers there, or say with --ca where it is"
     )]
     NothingToTrust {
         /// The file.

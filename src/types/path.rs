@@ -33,6 +33,16 @@ impl TreePath {
     }
 }
 
+/// A path for people: on one line, whatever is in it.
+#[must_use]
+pub fn shown_path(path: &[u8]) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    String::from_utf8_lossy(path).chars().map(escaped).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::TreePath;

@@ -33,8 +33,9 @@ fn the_journal_gets_levels_and_no_times() {
 
 #[test]
 fn a_terminal_whose_owner_wants_no_colours_gets_none() {
-    let dir = tempfile::tempdir().unwrap();
     for (no_color, has_colours) in [("", true), ("1", false)] {
+        // One each: the first server may still be about to end.
+        let dir = tempfile::tempdir().unwrap();
         let plain = master(dir.path());
         let quoted: Vec<String> = std::iter::once(plain.get_program())
             .chain(plain.get_args())

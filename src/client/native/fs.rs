@@ -13,11 +13,11 @@ use super::inode::{Inode, State};
 use super::inodes::Inodes;
 use super::session::SessionState;
 use super::told::Told;
-use crate::client::vfs::{Notify, shown};
+use crate::client::vfs::Notify;
 use crate::error::Result;
 use crate::limits;
 use crate::rpc::Patience;
-use crate::types::{Attr, Ino};
+use crate::types::{Attr, Ino, shown_path};
 
 /// A mount. Its operations may be called from any task at any time.
 pub struct NativeFs<C> {
@@ -106,7 +106,7 @@ impl<C: Cluster> NativeFs<C> {
 
     /// The path of a file below the mountpoint, or what is known of it, for people.
     pub(super) fn shown(&self, ino: Ino) -> String {
-        self.told.path(ino).map_or_else(|| format!("inode {ino}"), |path| shown(&path))
+        self.told.path(ino).map_or_else(|| format!("inode {ino}"), |path| shown_path(&path))
     }
 
     /// Ends the session: locks and open files of this mount are free at once.

@@ -31,16 +31,11 @@ impl Trust {
     /// [`TlsError`] says what is wrong with the file and what to do.
     pub fn load(certificates: &Path) -> Result<Self, TlsError> {
         let path = certificates.to_path_buf();
-        let trusted = pem::certificates(&path).map_err(|error| match error {
-            TlsError::Unreadable { path, reason } | TlsError::Unusable { path, reason } => {
-                TlsError::NothingToTrust { path, reason }
-            }
-            other => other,
-        })?;
+        let trusted = pem::certificates(&path).map_err(to_copy)?;
         // One good certificate among old ones is enough: that is how a pair is renewed.
         let mut checks = trusted.iter().map(|one| pem::check_dates(one, &path));
         if checks.clone().all(|check| check.is_err()) {
-            checks.next().transpose()?;
+            checks.next().transpose().map_err(to_copy)?;
         }
         let config = configure(trusted).map_err(|error| TlsError::Unusable {
             path: path.clone(),
@@ -87,6 +82,16 @@ impl Trust {
             }
             other => format!("no TLS connection ({other})"),
         }
+    }
+}
+
+/// What is wrong with a file, for those who are not to make it but to copy it.
+fn to_copy(error: TlsError) -> TlsError {
+    match error {
+        TlsError::Unreadable { path, reason } | TlsError::Unusable { path, reason } => {
+            TlsError::NothingToTrust { path, reason }
+        }
+        other => other,
     }
 }
 
