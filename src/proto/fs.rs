@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{DIRECTORY_PAGE_MAX, LAYOUT_PAGE_MAX};
+pub use crate::proto::append::{AbortAppend, Append, Appended};
 use crate::proto::field::{Packed, method};
 use crate::proto::values::Done;
 pub use crate::proto::xattr::{GetXattr, ListXattr, RemoveXattr, SetXattr};
@@ -87,15 +88,6 @@ pub struct Written {
     pub is_modified: bool,
     /// Whether the answer is to wait until the master has this, and all it did before, on its disk.
     pub is_durable: bool,
-}
-
-/// The room that was made for an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Appended {
-    /// Where it begins, in bytes.
-    pub offset: u64,
-    /// The version of the contents with it.
-    pub data_version: u64,
 }
 
 /// What one chunk takes up now, for the account of space.
@@ -375,35 +367,6 @@ method! {
         /// Who wrote.
         who: Packed<Credentials>,
         /// The session that wrote, which need not be told.
-        session: SessionId,
-    } -> Packed<Attr>
-}
-
-method! {
-    /// Makes room at the end of a file for one append and answers where it begins.
-    [once] Append = "fs.append" {
-        /// The file.
-        ino: Ino,
-        /// Bytes to append.
-        length: u64,
-        /// Who appends.
-        who: Packed<Credentials>,
-        /// The session that appends, which need not be told.
-        session: SessionId,
-    } -> Packed<Appended>
-}
-
-method! {
-    /// Gives the room of an append back that could not be written, unless the file has changed since:
-    /// nothing happens then. Answers the attributes of now.
-    [once] AbortAppend = "fs.abort_append" {
-        /// The file.
-        ino: Ino,
-        /// What `fs.append` answered.
-        appended: Packed<Appended>,
-        /// Who appends.
-        who: Packed<Credentials>,
-        /// The session that appends, which need not be told.
         session: SessionId,
     } -> Packed<Attr>
 }

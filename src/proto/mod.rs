@@ -1,6 +1,7 @@
 //! The methods on the wire: one type per method, with its name, encoding and decoding together.
 //! Knows types and values, no sockets. The only contract between the three roles.
 
+mod append;
 pub mod chunk;
 pub mod classic;
 pub mod cluster;
