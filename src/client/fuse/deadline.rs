@@ -45,7 +45,8 @@ pub(super) struct Deadlines {
 /// Requests on one inode that were not answered in time.
 #[derive(Debug)]
 struct Late {
-    first: Instant,
+    /// The thread that had begun last when the first of them was late.
+    last_thread: Option<u32>,
     last: Instant,
     /// How many there were.
     count: u32,
@@ -100,8 +101,8 @@ impl Deadlines {
         let late = all.get(&ino)?;
         let was_late = late.threads.contains(&thread);
         // A process that began later cannot have waited, as those of a shell script.
-        let is_younger = || who::age(thread).is_some_and(|age| age < late.first.elapsed());
-        if (was_late && !is_repeated) || (!was_late && is_younger()) {
+        let is_younger = late.last_thread.is_some_and(|last| thread > last);
+        if (was_late && !is_repeated) || (!was_late && is_younger) {
             return None;
         }
         // Less and less, so that all of them together get little.
@@ -115,7 +116,10 @@ impl Deadlines {
         if all.len() >= limits::LATE_INODES_MAX && !all.contains_key(&ino) {
             return;
         }
-        let new = || Late { first: now, last: now, count: 0, threads: Vec::new() };
+        let new = || {
+            let last_thread = who::last_thread();
+            Late { last_thread, last: now, count: 0, threads: Vec::new() }
+        };
         let late = all.entry(ino).or_insert_with(new);
         late.last = now;
         late.count = late.count.saturating_add(1);
