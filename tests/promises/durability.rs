@@ -52,6 +52,12 @@ fn write_until(
     names
 }
 
+/// Mounts that do not wait for long for servers that are away. A server that is started again closes
+/// the files that the test has open, as every new program does, before it begins to serve.
+fn quick_mounts<const N: usize>(cluster: &Cluster) -> [Mount; N] {
+    std::array::from_fn(|_| Mount::ours(cluster, &["--timeout", "1"]))
+}
+
 fn kill_servers(cluster: &mut Cluster, taken: &AtomicUsize) {
     for round in 0..8 {
         let goal = taken.load(Ordering::Acquire) + 5;
@@ -67,7 +73,7 @@ fn kill_servers(cluster: &mut Cluster, taken: &AtomicUsize) {
 fn promise_4_durable() {
     let _turn = turn();
     let mut cluster = cluster();
-    let [first, second] = mounts(&cluster);
+    let [first, second] = quick_mounts(&cluster);
     let (is_over, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
     let names = thread::scope(|scope| {
         let write = |mount, writer| {
@@ -161,7 +167,7 @@ fn assert_taken(mount: &Mount, round: usize, text: &str) {
 fn promise_4_durable_by_an_fsync_after_a_kill() {
     let _turn = turn();
     let mut cluster = Cluster::on_disk(3);
-    let [mount] = mounts(&cluster);
+    let [mount] = quick_mounts(&cluster);
     let dir = tempfile::tempdir().unwrap();
     let rpc = Rpc::new();
     // First the master is killed, then the chunk servers, then all.
