@@ -18,8 +18,9 @@ passed=0 failed=0
 
 # name, seed, path, settings
 run() {
-    timeout 600 "$program" -q -N "$operations" -S "$2" -f "$4" -P "$work" "$3" \
-        >"$work/$1.out" 2>&1
+    # Its own number is told first.
+    timeout 600 bash -c 'echo $$ >"$0" && exec "$@"' "$work/$1.pid" \
+        "$program" -q -N "$operations" -S "$2" -f "$4" -P "$work" "$3" >"$work/$1.out" 2>&1
 }
 
 # name, exit status
@@ -48,6 +49,14 @@ for seed in 1 3 5 7; do
     judge "seed-$((seed + 1))" $?
 done
 
+# Between two system calls, until `kill -CONT`: it stops when it leaves the one that it is in. A call
+# whose path leads to another mount while the kernel follows it anew (ESTALE) may fail.
+stop() { # process
+    local state=
+    kill -STOP "$1" 2>/dev/null || return
+    while read -r _ _ state _ <"/proc/$1/stat" && [[ $state != [TZ] ]]; do sleep 0.001; done 2>/dev/null
+}
+
 # Taking turns: close and open are what the mounts promise to each other, so there are more of them.
 sed 's/^close_open = .*/close_open = 4/' "$settings" >"$work/turns.toml"
 mkdir "$work/turns"
@@ -55,10 +64,14 @@ ln -s "$work/a/shared" "$work/turns/file"
 run turns 9 "$work/turns/file" "$work/turns.toml" &
 runner=$!
 turns=0
+until [[ -s $work/turns.pid ]] || ! kill -0 "$runner"; do sleep 0.01; done
+fsx=$(<"$work/turns.pid")
 while kill -0 "$runner" 2>/dev/null; do
     for side in b a; do
         ln -s "$work/$side/shared" "$work/turns/next"
+        stop "$fsx"
         mv -T "$work/turns/next" "$work/turns/file"
+        kill -CONT "$fsx" 2>/dev/null
         ((++turns))
         sleep 0.02
     done
