@@ -22,6 +22,7 @@
 //! knows what is on the disk (Rebello et al., "Can Applications Recover from fsync Failures?",
 //! USENIX ATC 2020).
 
+mod damage;
 mod database;
 mod reserve;
 

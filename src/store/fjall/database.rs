@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::fjall::{
@@ -13,6 +14,7 @@ use ::fjall::{
 use bytes::Bytes;
 
 use crate::error::{ErrorKind, FsError};
+use crate::store::fjall::damage;
 use crate::store::txn::{ReadTxn, Table, Txn, check_key};
 
 type Result<T, E = FsError> = std::result::Result<T, E>;
@@ -37,6 +39,8 @@ pub(super) struct Database {
     tables: HashMap<Table, SingleWriterTxKeyspace>,
     commits: SingleWriterTxKeyspace,
     last_commit: AtomicU64,
+    /// Which file is damaged, once a read has failed for that.
+    damage: OnceLock<String>,
 }
 
 impl Database {
@@ -46,7 +50,8 @@ impl Database {
                 ErrorKind::Busy,
                 format!("{} is in use by another process", path.display()),
             ),
-            error => FsError::from(&error).context(format!("cannot open {}", path.display())),
+            error => with_damage(&error, || damage::describe(path))
+                .context(format!("cannot open {}", path.display())),
         };
         let fjall = SingleWriterTxDatabase::builder(path)
             .worker_threads(WORKERS)
@@ -69,6 +74,7 @@ impl Database {
             tables,
             commits,
             last_commit: AtomicU64::new(last),
+            damage: OnceLock::new(),
         })
     }
 
@@ -79,7 +85,7 @@ impl Database {
         work: impl FnOnce(&mut dyn Txn) -> Result<T>,
     ) -> Result<(u64, T, Result<(), Error>)> {
         let (txn, refused) = (self.fjall.write_tx(), Ok(()));
-        let mut writing = Writing { txn, tables: &self.tables, refused };
+        let mut writing = Writing { txn, database: self, refused };
         let value = work(&mut writing)?;
         let Writing { mut txn, refused, .. } = writing;
         refused?;
@@ -99,11 +105,11 @@ impl Database {
     }
 
     pub(super) fn read(&self) -> impl ReadTxn + '_ {
-        Reading { snapshot: self.snapshot(), tables: &self.tables }
+        Reading { snapshot: self.snapshot(), database: self }
     }
 
     pub(super) fn read_at(&self, snapshot: &::fjall::Snapshot) -> impl ReadTxn + '_ {
-        Reading { snapshot: snapshot.clone(), tables: &self.tables }
+        Reading { snapshot: snapshot.clone(), database: self }
     }
 
     /// Syncs what was committed before the call. Not by `persist(SyncAll)`: that holds fjall's lock
@@ -114,6 +120,56 @@ impl Database {
         // If it is full meanwhile, fjall syncs it itself.
         let journal = newest_journal(&self.path)?;
         Ok(File::open(journal)?.sync_data()?)
+    }
+
+    fn keyspace(&self, table: Table) -> &SingleWriterTxKeyspace {
+        self.tables.get(&table).expect("every table is named when the store is opened")
+    }
+
+    fn get(&self, from: &impl Readable, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        let value = from.get(self.keyspace(table), key).map_err(|error| self.unread(&error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        snapshot: &impl Readable,
+        table: Table,
+        (from, to): (&[u8], &[u8]),
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let entries = snapshot.range(self.keyspace(table), from..to).take(limit);
+        entries
+            .map(|entry| {
+                let (key, value) = entry.into_inner().map_err(|error| self.unread(&error))?;
+                Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
+            })
+            .collect()
+    }
+
+    /// Why something was not read.
+    fn unread(&self, error: &Error) -> FsError {
+        let damage = || self.damage.get_or_init(|| self.find_damage()).clone();
+        with_damage(error, damage).context(format!("cannot read {}", self.path.display()))
+    }
+
+    /// Looked for once: it takes a while.
+    fn find_damage(&self) -> String {
+        let damage = damage::describe(&self.path);
+        tracing::error!("the store {} is damaged: {damage}", self.path.display());
+        damage
+    }
+}
+
+/// An error, with the files that are damaged if that is what is wrong.
+fn with_damage(error: &Error, damage: impl FnOnce() -> String) -> FsError {
+    let error = FsError::from(error);
+    match error.kind() {
+        ErrorKind::Corrupt => FsError::new(ErrorKind::Corrupt, format!("{} ({error})", damage())),
+        _ => error,
     }
 }
 
@@ -135,54 +191,24 @@ fn newest_journal(path: &Path) -> io::Result<PathBuf> {
 
 struct Reading<'a> {
     snapshot: ::fjall::Snapshot,
-    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
+    database: &'a Database,
 }
 
 struct Writing<'a> {
     txn: SingleWriterWriteTx<'a>,
-    tables: &'a HashMap<Table, SingleWriterTxKeyspace>,
+    database: &'a Database,
     /// Whether a key was put that fjall would panic at.
     refused: Result<()>,
 }
 
-fn keyspace(
-    tables: &HashMap<Table, SingleWriterTxKeyspace>,
-    table: Table,
-) -> &SingleWriterTxKeyspace {
-    tables.get(&table).expect("every table is named when the store is opened")
-}
-
-fn get(from: &impl Readable, table: &SingleWriterTxKeyspace, key: &[u8]) -> Result<Option<Bytes>> {
-    let value = from.get(table, key).map_err(|error| FsError::from(&error))?;
-    Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-}
-
-fn scan(
-    snapshot: &impl Readable,
-    table: &SingleWriterTxKeyspace,
-    (from, to): (&[u8], &[u8]),
-    limit: usize,
-) -> Result<Vec<(Bytes, Bytes)>> {
-    if from >= to {
-        return Ok(Vec::new());
-    }
-    let entries = snapshot.range(table, from..to).take(limit);
-    entries
-        .map(|entry| {
-            let (key, value) = entry.into_inner().map_err(|error| FsError::from(&error))?;
-            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-        })
-        .collect()
-}
-
 impl ReadTxn for Reading<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        get(&self.snapshot, keyspace(self.tables, table), key)
+        self.database.get(&self.snapshot, table, key)
     }
 
     fn size_of(&self, table: Table, key: &[u8]) -> Result<Option<u64>> {
-        let size = self.snapshot.size_of(keyspace(self.tables, table), key);
-        Ok(size.map_err(|error| FsError::from(&error))?.map(u64::from))
+        let size = self.snapshot.size_of(self.database.keyspace(table), key);
+        Ok(size.map_err(|error| self.database.unread(&error))?.map(u64::from))
     }
 
     fn scan(
@@ -192,13 +218,13 @@ impl ReadTxn for Reading<'_> {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        scan(&self.snapshot, keyspace(self.tables, table), (from, to), limit)
+        self.database.scan(&self.snapshot, table, (from, to), limit)
     }
 }
 
 impl ReadTxn for Writing<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        get(&self.txn, keyspace(self.tables, table), key)
+        self.database.get(&self.txn, table, key)
     }
 
     fn scan(
@@ -208,7 +234,7 @@ impl ReadTxn for Writing<'_> {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        scan(&self.txn, keyspace(self.tables, table), (from, to), limit)
+        self.database.scan(&self.txn, table, (from, to), limit)
     }
 }
 
@@ -218,13 +244,13 @@ impl Txn for Writing<'_> {
             self.refused = Err(error);
             return;
         }
-        self.txn.insert(keyspace(self.tables, table), key, value);
+        self.txn.insert(self.database.keyspace(table), key, value);
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) {
         // What cannot be there is gone.
         if check_key(table, key).is_ok() {
-            self.txn.remove(keyspace(self.tables, table), key);
+            self.txn.remove(self.database.keyspace(table), key);
         }
     }
 }
