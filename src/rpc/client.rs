@@ -143,14 +143,8 @@ impl RpcClient {
             reason: error.to_string(),
         })?;
         shards::at_home().await;
-        let patience = Patience::current();
-        let value = tokio::select! {
-            biased;
-            value = self.in_time::<M>(url, &message, &patience) => value?,
-            () = patience.given_up() => {
-                return Err(CallError::GivenUp { server: attempt::shown(url) });
-            }
-        };
+        // It is big, and would be a part of every future above it.
+        let value = Box::pin(self.in_time::<M>(url, &message)).await?;
         M::Answer::from_value(value).map_err(|error| CallError::Protocol {
             server: attempt::shown(url),
             reason: error.to_string(),
@@ -186,20 +180,18 @@ impl RpcClient {
     }
 
     /// Tries until there is an answer, nothing more may be tried, or it is over.
-    async fn in_time<M: Method>(
-        &self,
-        url: &str,
-        message: &Message,
-        patience: &Patience,
-    ) -> Result<Value, CallError> {
-        let begin = Instant::now();
-        let deadline = patience.deadline(self.limit(patience));
-        let attempts = self.attempts::<M>(url, message, patience.waits(), deadline);
-        let Some(deadline) = deadline else { return attempts.await };
-        tokio::time::timeout_at(deadline.into(), attempts).await.unwrap_or_else(|_| {
-            let timeout = deadline.saturating_duration_since(begin);
-            Err(CallError::TimedOut { server: attempt::shown(url), timeout })
-        })
+    async fn in_time<M: Method>(&self, url: &str, message: &Message) -> Result<Value, CallError> {
+        let (begin, patience) = (Instant::now(), Patience::current());
+        let deadline = patience.deadline(self.limit(&patience));
+        tokio::select! {
+            biased;
+            outcome = self.attempts::<M>(url, message, patience.waits(), deadline) => outcome,
+            deadline = over(deadline) => Err(CallError::TimedOut {
+                server: attempt::shown(url),
+                timeout: deadline.saturating_duration_since(begin),
+            }),
+            () = patience.given_up() => Err(CallError::GivenUp { server: attempt::shown(url) }),
+        }
     }
 
     /// A failed attempt is followed by another one as long as that may help: some, or until the
@@ -246,14 +238,23 @@ impl RpcClient {
         message: &Message,
         deadline: Option<Instant>,
     ) -> Result<Result<Value, Fault>, Failure> {
-        let attempt = self.sender().attempt(url, message);
-        if deadline.is_some() || !M::REPEATABLE {
-            return attempt.await;
+        let is_unlimited = deadline.is_none() && M::REPEATABLE;
+        let end = is_unlimited.then(|| Instant::now() + self.timeout);
+        tokio::select! {
+            biased;
+            outcome = self.sender().attempt(url, message) => outcome,
+            _ = over(end) => {
+                Err(Failure::Lost { reason: format!("no answer within {:?}", self.timeout) })
+            }
         }
-        tokio::time::timeout(self.timeout, attempt).await.unwrap_or_else(|_| {
-            Err(Failure::Lost { reason: format!("no answer within {:?}", self.timeout) })
-        })
     }
+}
+
+/// Returns a moment when it has come.
+async fn over(moment: Option<Instant>) -> Instant {
+    let Some(moment) = moment else { return std::future::pending().await };
+    tokio::time::sleep_until(moment.into()).await;
+    moment
 }
 
 /// Why an attempt is repeated.
