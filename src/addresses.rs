@@ -23,7 +23,7 @@ pub struct Located {
 /// The addresses of the chunk servers of one master.
 #[derive(Debug, Default)]
 pub struct Addresses {
-    known: RwLock<HashMap<ServerId, Located>>,
+    known: RwLock<HashMap<ServerId, Arc<Located>>>,
     /// When the master was last asked; held while it is.
     asked: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -33,7 +33,7 @@ impl Addresses {
     ///
     /// # Errors
     /// Those of asking; `UnknownServer` if the master does not know it either.
-    pub async fn of<F>(&self, name: &ServerId, ask: impl FnOnce() -> F) -> Result<Located>
+    pub async fn of<F>(&self, name: &ServerId, ask: impl FnOnce() -> F) -> Result<Arc<Located>>
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
@@ -54,7 +54,11 @@ impl Addresses {
     ///
     /// # Errors
     /// As [`Addresses::of`].
-    pub async fn of_member<F>(&self, name: &ServerId, ask: impl FnOnce() -> F) -> Result<Located>
+    pub async fn of_member<F>(
+        &self,
+        name: &ServerId,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Arc<Located>>
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
@@ -78,12 +82,12 @@ impl Addresses {
         name: &ServerId,
         tried: &Located,
         ask: impl FnOnce() -> F,
-    ) -> Result<Option<Located>>
+    ) -> Result<Option<Arc<Located>>>
     where
         F: Future<Output = Result<Vec<Member>>>,
     {
         self.refresh(Some((name, tried)), ask).await?;
-        Ok(self.find(name).filter(|located| located != tried))
+        Ok(self.find(name).filter(|located| **located != *tried))
     }
 
     /// Asks the master, unless somebody else has done so meanwhile.
@@ -98,7 +102,7 @@ impl Addresses {
         let begun = Instant::now();
         let mut asked = self.asked.lock().await;
         let is_moved = |(name, tried): (&ServerId, &Located)| {
-            self.find(name).is_some_and(|located| located != *tried)
+            self.find(name).is_some_and(|located| *located != *tried)
         };
         let is_answered = asked.is_some_and(|asked| asked >= begun) || tried.is_some_and(is_moved);
         if is_answered {
@@ -118,20 +122,20 @@ impl Addresses {
         let located = members.into_iter().map(|member| {
             let Member { named, server, url } = member;
             let address = ServerAddress::new(&server, &url).as_str().into();
-            (named, Located { server, address })
+            (named, Arc::new(Located { server, address }))
         });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = located.collect();
         Ok(())
     }
 
-    fn find(&self, name: &ServerId) -> Option<Located> {
+    fn find(&self, name: &ServerId) -> Option<Arc<Located>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
 
 /// A server of the original programs, and any at which records name it by its URL, is there.
-fn by_url(name: &ServerId) -> Located {
-    Located { server: name.clone(), address: name.as_str().into() }
+fn by_url(name: &ServerId) -> Arc<Located> {
+    Arc::new(Located { server: name.clone(), address: name.as_str().into() })
 }
 
 #[cfg(test)]

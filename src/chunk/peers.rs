@@ -38,7 +38,7 @@ impl Peers {
     ///
     /// # Errors
     /// `UnknownServer`; that the master cannot be asked.
-    pub async fn locate(&self, name: &ServerId) -> Result<Located> {
+    pub async fn locate(&self, name: &ServerId) -> Result<Arc<Located>> {
         self.addresses.of_member(name, || self.members()).await
     }
 

@@ -19,7 +19,9 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
     }
 
     pub(super) fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some(value) = self.old.remove(key) {
+        if !self.old.is_empty()
+            && let Some(value) = self.old.remove(key)
+        {
             self.put(key.clone(), value);
         }
         self.young.get(key)
@@ -31,7 +33,9 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
     }
 
     pub(super) fn put(&mut self, key: K, value: V) {
-        self.old.remove(&key);
+        if !self.old.is_empty() {
+            self.old.remove(&key);
+        }
         self.young.insert(key, value);
         if self.young.len() * 2 > self.limit {
             self.losses += u64::from(!self.old.is_empty());

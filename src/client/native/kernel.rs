@@ -61,7 +61,7 @@ impl<C: Cluster> NativeFs<C> {
     /// What the kernel knows of attributes may be old: the news of another mount's change may still be
     /// on their way.
     pub(super) fn correct_kernel(&self, now: &Attr, known: Option<&Attr>) {
-        if !self.is_size_known(now) {
+        if tracing::enabled!(tracing::Level::DEBUG) && !self.is_size_known(now) {
             tracing::debug!(ino = %now.ino, "the kernel may take another size for true");
         }
         if let Some(notify) = self.notify.get()
