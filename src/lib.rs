@@ -17,7 +17,8 @@
 //! * [`store`]: durable state: transactions, and the logged hash table over them.
 //! * [`dump`]: the files of `write_file` and `read_file`.
 //! * [`addresses`]: where chunk servers are, for whoever calls them; [`random`]: numbers for identities.
-//! * [`output`]: lines to standard error and standard output, which nobody waits for.
+//! * [`output`]: lines to standard error and standard output, which nobody waits for; [`ratelimit`]:
+//!   those that would come too often.
 //! * [`descriptors`]: how many files and connections a process may have open.
 //! * [`listen`], [`cli`]: addresses to listen on; options, log and signals of the programs.
 //! * [`master`], [`chunk`], [`client`]: the three roles. They never import one another; what
@@ -43,6 +44,7 @@ pub mod output;
 pub mod pickle;
 pub mod proto;
 pub mod random;
+pub mod ratelimit;
 pub mod rpc;
 pub mod store;
 pub mod types;

@@ -87,9 +87,6 @@ pub const LOCK_WAIT: Duration = Duration::from_millis(300);
 /// Inodes of which a mount remembers, for a moment, that a request was not answered in time.
 pub const LATE_INODES_MAX: usize = 1024;
 
-/// Errors of which a mount remembers that it has told of them.
-pub const REPORTS_MAX: usize = 256;
-
 /// Files of which a client that ends tells that they could not be stored.
 pub const LOST_FILES_TOLD_MAX: usize = 100;
 

@@ -26,6 +26,9 @@ pub const OUTPUT_WAITING_MAX: usize = 1 << 20;
 /// two seconds in which a client unmounts and ends.
 pub const OUTPUT_FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// Lines of a log of which it is remembered that they were told.
+pub const LOG_LINES_MAX: usize = 256;
+
 /// Default of `--backup-every`: updates in the log before the backup is renewed.
 pub const BACKUP_EVERY_DEFAULT: u64 = 1000;
 

@@ -45,6 +45,7 @@ use crate::master::service::Master;
 use crate::master::sessions::Sessions;
 use crate::proto::Packed;
 use crate::proto::fs::{Changed, SessionId};
+use crate::ratelimit::RateLimit;
 use crate::store::{Purpose, ReadTxn, Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
@@ -72,6 +73,8 @@ pub struct FileSystem {
     events: EventLog,
     locks: LockTable,
     servers: Mutex<Servers>,
+    /// Servers that were refused, as the log was told.
+    refusals: RateLimit,
     /// Inodes without a name, and since when, by [`clock::uptime`].
     orphans: Mutex<BTreeMap<Ino, Timestamp>>,
     /// Whether new numbers can be given out.
@@ -145,6 +148,7 @@ impl FileSystem {
             events: EventLog::new(limits::EVENTS_MAX, clock::now()),
             locks,
             servers: Mutex::new(servers),
+            refusals: RateLimit::default(),
             orphans: Mutex::new(orphans),
             has_life,
             shutdown: shutdown.clone(),

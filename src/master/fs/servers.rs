@@ -47,7 +47,9 @@ impl FileSystem {
         let is_alive = self.is_alive(&call.server);
         let mut members = self.master.members_mut();
         let joined = members.join(&self.store, &call, is_alive, is_known).inspect_err(|error| {
-            tracing::warn!("refused the chunk server at {}: {error}", call.url);
+            // It tries again every few seconds.
+            let line = format!("refused the chunk server at {}: {error}", call.url);
+            self.refusals.warn(&line, || line.clone());
         })?;
         if let Some(was) = &joined.was {
             self.store.write(|txn| chunks::rename(txn, was, &call.server))?;

@@ -118,6 +118,13 @@ impl<S: Engine> Subject for Real<S> {
     }
 }
 
+impl<S: Engine> Real<S> {
+    /// The version of the contents, which the model does not have.
+    fn version(&self, ino: Ino) -> Option<u64> {
+        self.store.look(|txn| View::new(txn).getattr(ino)).ok().map(|attr| attr.data_version)
+    }
+}
+
 /// What no other file system has, or has otherwise.
 fn without_internals(attr: Attr) -> Attr {
     Attr {
@@ -159,12 +166,26 @@ fn assert_told(effects: &Effects, before: Option<&Attr>, after: Option<&Attr>) {
     assert!(is_told, "nobody was told that inode {ino} changed");
 }
 
+/// Mounts that know a version of the contents are told of the next one, by its number.
+fn assert_version_told(effects: &Effects, ino: Ino, before: Option<u64>, after: Option<u64>) {
+    let (Some(before), Some(after)) = (before, after) else { return };
+    let told = effects.changes.iter().filter_map(|change| match change {
+        Change::Contents(changed, version) if *changed == ino => Some(*version),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    assert!(after >= before, "the version of inode {ino} went from {before} to {after}");
+    assert!(before == after || !told.is_empty(), "nobody was told of version {after} of {ino}");
+    assert!(told.iter().all(|version| *version == after), "{told:?} was told of {ino}: {after}");
+}
+
 /// The suite for any store: the same answers as the model, the same state, all invariants, and
 /// every change told, after each step.
 pub(super) fn agrees_with_model(store: impl Engine, sequence: &[(usize, Op)]) {
     let (mut real, mut model) = (Real::new(store, time_of(0)), Model::new(time_of(0)));
     let users = users();
     let mut states: Vec<Option<Attr>> = Vec::new();
+    let mut versions: Vec<Option<u64>> = Vec::new();
     for (step, (user, op)) in sequence.iter().enumerate() {
         let now = time_of(step + 1);
         let expected = model.apply(&users[*user], op, now);
@@ -178,6 +199,10 @@ pub(super) fn agrees_with_model(store: impl Engine, sequence: &[(usize, Op)]) {
             states.resize(states.len().max(index + 1), None);
             assert_told(&real.effects, states[index].as_ref(), state.as_ref());
             states[index] = state;
+            let version = real.version(ino);
+            versions.resize(states.len(), None);
+            assert_version_told(&real.effects, ino, versions[index], version);
+            versions[index] = version;
         }
         assert_eq!(real.check(), Vec::<String>::new(), "step {step}: {op:?}");
     }
