@@ -226,6 +226,22 @@ impl<V: Vfs> Adapter<V> {
         reply: R,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
+        self.run_or_undo(subject, reply, work, |_, _| std::future::ready(Ok(())));
+    }
+
+    /// The same for what the caller would have to give back, such as a handle: if it was not told of
+    /// it any more, `undo` does that.
+    fn run_or_undo<T, R, U>(
+        &self,
+        subject: Subject,
+        reply: R,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        undo: impl FnOnce(V, T) -> U + Send + 'static,
+    ) where
+        T: Send,
+        R: Answer<T>,
+        U: Future<Output = Result<()>> + Send,
+    {
         let is_repeated = subject.operation == "read";
         let deadline = self.shared.deadlines.of(subject.ino, subject.thread, is_repeated);
         // Work without a deadline ends with the wish of whoever waits for it.
@@ -257,9 +273,12 @@ impl<V: Vfs> Adapter<V> {
             }
             shared.finish(&vfs, &subject, reply, outcome);
             given_up.inspect(CancellationToken::cancel);
-            if let Some(work) = unfinished
-                && let Err(error) = work.await
-            {
+            let Some(work) = unfinished else { return };
+            let undone = match work.await {
+                Ok(done) => undo(vfs, done).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = undone {
                 tracing::debug!("{}, given up before: {error}", subject.operation);
             }
         });

@@ -134,6 +134,31 @@ fn a_hard_mount_waits_longer_and_its_programs_can_be_killed() {
 }
 
 #[test]
+fn a_file_whose_opener_was_killed_meanwhile_is_not_kept_open() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &[]);
+    let file = mount.path("file");
+    let used = || {
+        let room = rustix::fs::statvfs(mount.root()).unwrap();
+        (room.f_blocks - room.f_bfree) * room.f_frsize
+    };
+    let before = used();
+    fs::write(&file, vec![7; 3 << 20]).unwrap();
+    wait_until("it shows", SOON, || used() >= before + (3 << 20));
+    // The name is known, so it is the open that waits.
+    file.metadata().unwrap();
+    cluster.master.process.pause();
+    let mut opener = shell(&format!("cat < {}", at(&file)));
+    wait_until_it_waits(&mut opener);
+    opener.kill().unwrap();
+    assert!(!end(opener));
+    cluster.master.process.go_on();
+    wait_until("all is well again", SOON, || fs::remove_file(&file).is_ok());
+    wait_until("nobody has it open", SOON, || used() < before + (1 << 20));
+}
+
+#[test]
 fn no_system_call_takes_longer_than_the_timeout() {
     let _turn = turn();
     let cluster = Cluster::start(&Kind::Rust, 1);

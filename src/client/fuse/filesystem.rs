@@ -17,9 +17,9 @@ use fuser::{
 use super::answer::{Bounded, LookupReply, Page};
 use super::convert::{bytes, handle, ino, lock, name, rename_mode, set_time, xattr_mode};
 use super::{Adapter, at, on, who};
-use crate::client::vfs::{Node, OpenFlags, Vfs};
+use crate::client::vfs::{Handle, Node, OpenFlags, Opened, Vfs};
 use crate::error::{ErrorKind, FsError};
-use crate::types::{Cookie, FileKind, SetAttr, Whence};
+use crate::types::{Attr, Cookie, FileKind, SetAttr, Whence};
 
 /// Largest write, and largest read ahead of a reader, of the kernel, in bytes.
 const REQUEST_SIZE_MAX: u32 = 1 << 20;
@@ -59,6 +59,11 @@ macro_rules! run {
     ($self:ident, $subject:expr, $reply:expr, $vfs:ident => $call:expr) => {{
         let $vfs = $self.vfs.clone();
         $self.run($subject, $reply, async move { $call.await });
+    }};
+    // The same with what undoes it, if nobody waits any more.
+    ($self:ident, $subject:expr, $reply:expr, $vfs:ident => $call:expr, $undo:expr) => {{
+        let $vfs = $self.vfs.clone();
+        $self.run_or_undo($subject, $reply, async move { $call.await }, $undo);
     }};
 }
 
@@ -227,7 +232,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let (flags, who) = (OpenFlags(flags.0), self.who(request, 0));
         let subject = on(request, "open", number).of_open();
         let attempt = self.attempt(&subject);
-        run!(self, subject, reply, vfs => vfs.open(ino(number), flags, who, attempt));
+        let close = async |vfs: V, opened: Opened| vfs.release(opened.handle).await;
+        run!(self, subject, reply, vfs => vfs.open(ino(number), flags, who, attempt), close);
     }
 
     fn create(
@@ -243,9 +249,10 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         let (subject, name) = (at(request, "create", parent, child).of_create(), name(child));
         let (who, mode) = (self.who(request, umask), mode & PERMISSIONS);
         let (flags, attempt) = (OpenFlags(flags), self.attempt(&subject));
+        let close = async |vfs: V, (_, opened): (Attr, Opened)| vfs.release(opened.handle).await;
         run!(self, subject, reply, vfs => {
             vfs.create(ino(parent), name?, mode, flags, who, attempt)
-        });
+        }, close);
     }
 
     fn read(
@@ -332,7 +339,12 @@ impl<V: Vfs> Filesystem for Adapter<V> {
 
     fn opendir(&self, request: &Request, number: INodeNo, _: fuser::OpenFlags, reply: ReplyOpen) {
         let who = self.who(request, 0);
-        run!(self, on(request, "opendir", number), reply, vfs => vfs.opendir(ino(number), who));
+        let close = async |vfs: V, directory: Handle| {
+            vfs.releasedir(directory);
+            Ok(())
+        };
+        let subject = on(request, "opendir", number);
+        run!(self, subject, reply, vfs => vfs.opendir(ino(number), who), close);
     }
 
     fn readdir(
