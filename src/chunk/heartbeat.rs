@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chunk::identity::Identity;
 use crate::chunk::membership::Standing;
-use crate::chunk::native::NativeStore;
+use crate::chunk::native::{Kept, NativeStore};
 use crate::error::{ErrorKind, Result};
 use crate::limits;
 use crate::proto::Packed;
@@ -35,11 +35,11 @@ pub trait Holdings: Send + Sync + 'static {
     /// What the disk says.
     fn held(&self, after: Option<&ChunkKey>, limit: usize) -> Result<Vec<(ChunkKey, u64)>>;
 
-    /// Deletes chunks, for good.
+    /// Deletes chunks, for good; answers those of which it cannot.
     ///
     /// # Errors
     /// What the disk says.
-    fn delete(&self, keys: &[ChunkKey]) -> Result<()>;
+    fn delete(&self, keys: &[ChunkKey]) -> Result<Kept>;
 
     /// Of a page of chunks, these are nobody's, says the master; an empty page ends a round through
     /// all of them. `uptime_ms` is that of the server.
@@ -64,7 +64,7 @@ impl Holdings for NativeStore {
         Ok(self.list(after, limit)?.into_iter().map(|(key, stat)| (key, stat.version)).collect())
     }
 
-    fn delete(&self, keys: &[ChunkKey]) -> Result<()> {
+    fn delete(&self, keys: &[ChunkKey]) -> Result<Kept> {
         self.delete(keys)
     }
 
@@ -102,8 +102,23 @@ struct Pulse {
     deleted: Vec<ChunkKey>,
     /// The last chunk that was reported in this round.
     reported: Option<ChunkKey>,
+    /// Could not be deleted the last time.
+    kept: Kept,
     /// When the uptime was last noted, on itself, in milliseconds.
     uptime_kept_ms: u64,
+}
+
+impl Pulse {
+    /// Says what cannot be deleted, if it is not what was said before.
+    fn tell_kept(&mut self, kept: Kept) {
+        if let Some((_, error)) = kept.first().filter(|_| kept != self.kept) {
+            tracing::warn!(
+                chunks = kept.len(),
+                "chunks that are not needed any more stay: {error}"
+            );
+        }
+        self.kept = kept;
+    }
 }
 
 /// How a heartbeat was answered.
@@ -171,7 +186,7 @@ impl Heart {
 
     /// One heartbeat, the deletions it asks for, and a page of the report.
     async fn beat(&self, cluster: ClusterId, pulse: &mut Pulse) -> Result<Answered> {
-        let uptime_ms = self.keep_uptime(pulse).await?;
+        let uptime_ms = self.keep_uptime(pulse).await;
         let space = self.with_holdings(|holdings| holdings.space()).await?;
         let strays = self.with_holdings(move |holdings| Ok(holdings.strays(uptime_ms))).await?;
         let beat = Heartbeat {
@@ -195,8 +210,10 @@ impl Heart {
         if !garbage.is_empty() {
             tracing::debug!(chunks = garbage.len(), "deleting");
             let keys = garbage.clone();
-            self.with_holdings(move |holdings| holdings.delete(&keys)).await?;
-            pulse.deleted = garbage;
+            let kept = self.with_holdings(move |holdings| holdings.delete(&keys)).await?;
+            let is_kept = |key: &ChunkKey| kept.iter().any(|(kept, _)| kept == key);
+            pulse.deleted = garbage.into_iter().filter(|key| !is_kept(key)).collect();
+            pulse.tell_kept(kept);
         }
         if pulse.deleted.len() >= limits::DELETIONS_PER_HEARTBEAT_MAX {
             return Ok(Answered::More);
@@ -225,16 +242,20 @@ impl Heart {
         self.with_holdings(learn).await
     }
 
-    /// The server's uptime, noted from time to time.
-    async fn keep_uptime(&self, pulse: &mut Pulse) -> Result<u64> {
+    /// The server's uptime, noted from time to time. If it cannot be noted, as on a full disk, the
+    /// server only seems younger than it is.
+    async fn keep_uptime(&self, pulse: &mut Pulse) -> u64 {
         let now_ms = self.who.uptime_ms();
         let age_ms = u128::from(now_ms.saturating_sub(pulse.uptime_kept_ms));
         if age_ms >= limits::UPTIME_PERIOD.as_millis() {
             let who = Arc::clone(&self.who);
-            in_background(move || who.keep_uptime()).await?;
+            let kept = in_background(move || who.keep_uptime()).await;
+            if let Err(error) = kept {
+                tracing::debug!("the uptime is not noted: {error}");
+            }
             pulse.uptime_kept_ms = now_ms;
         }
-        Ok(now_ms)
+        now_ms
     }
 
     /// Runs what may take the disk's time where it keeps nobody waiting.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::{SOON, wait_until};
 
@@ -118,7 +118,11 @@ impl Process {
 
     /// Lets it hang: it keeps its connections, and answers nothing, until it goes on.
     pub(crate) fn pause(&self) {
-        signal(pid_of(&self.child), Signal::STOP);
+        let pid = pid_of(&self.child);
+        signal(pid, Signal::STOP);
+        // Until the last of its threads stands, it may still answer.
+        let stopped = waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED);
+        stopped.expect("a child can be waited for");
     }
 
     /// Lets it go on after a pause.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use htfs::chunk::heartbeat::{Heart, Holdings};
 use htfs::chunk::identity::{self, Identity};
 use htfs::chunk::membership::Standing;
+use htfs::chunk::native::Kept;
 use htfs::error::Result;
 use htfs::limits;
 use htfs::proto::Packed;
 use htfs::proto::cluster::{Join, Strays};
 use htfs::proto::fs::Place;
-use htfs::store::Store;
+use htfs::store::{Store, Txn};
 use htfs::types::{ChunkKey, Ino, ServerUrl, Space};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,9 +47,9 @@ impl Holdings for Keys {
         Ok(self.all().into_iter().filter(is_behind).take(limit).map(|key| (key, 1)).collect())
     }
 
-    fn delete(&self, keys: &[ChunkKey]) -> Result<()> {
+    fn delete(&self, keys: &[ChunkKey]) -> Result<Kept> {
         self.locked().retain(|key| !keys.contains(key));
-        Ok(())
+        Ok(Kept::new())
     }
 
     fn learn_strays(&self, _: &[ChunkKey], _: &[ChunkKey], _: u64) -> Result<()> {
@@ -69,7 +70,15 @@ async fn a_server_deletes_what_no_file_refers_to() {
     let client = master.client().await;
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(dir.path(), &identity::TABLES).unwrap());
+    // So old that its uptime is due to be noted, which fails later on.
+    let put = |txn: &mut dyn Txn| {
+        txn.put(identity::TABLES[0], b"uptime", &3_600_000_u64.to_be_bytes());
+        Ok(())
+    };
+    store.write(put).unwrap();
     let who = Arc::new(Identity::open(&store).unwrap());
+    assert!(who.uptime_ms() >= 3_600_000);
+    store.refuse_writes("the disk of a test failed".to_owned());
     let url = ServerUrl::new("https://localhost:9001").unwrap();
     let join = Join {
         server: who.id().clone(),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::index::Index;
 use super::record::META;
 use crate::error::{ErrorKind, FsError, Result};
+use crate::random;
 
 /// The name of the record.
 const BOOT: &[u8] = b"boot";
@@ -38,9 +39,16 @@ pub(super) fn number(index: &Index, id: String) -> Result<u64> {
         last => last.map_or(1, |last| last.number + 1),
     };
     let boot = postcard::to_stdvec(&Boot { id, number }).expect("records are plain data");
-    index.commit(|txn| {
+    let noted = index.commit_deletion(|txn| {
         txn.put(META, BOOT, &boot);
         Ok(())
-    })?;
-    Ok(number)
+    });
+    match noted {
+        // A full disk can be read, and emptied. No other boot has this number, noted or not.
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            tracing::warn!("the start of the machine is not noted: {error}");
+            Ok(random::bits_64()? | 1 << 63)
+        }
+        noted => noted.map(|_| number),
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use super::NativeStore;
-use super::chunk::{BLOCK, Chunk, State};
+use super::chunk::{BLOCK, Chunk, Hold, State};
 use super::disk::ChunkFile;
 use super::record::{self, Recorded};
 use super::sum::Sum;
@@ -18,6 +18,38 @@ impl NativeStore {
             self.load(chunk, &mut state)?;
         }
         Ok(state)
+    }
+
+    /// [`Chunk::hold_whole`] of a chunk whose state is filled in. It may have been set aside by
+    /// whoever held it before.
+    pub(super) fn hold_whole<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+    ) -> Result<(Hold<'a>, MutexGuard<'a, State>)> {
+        loop {
+            let (hold, state) = chunk.hold_whole(self.state(chunk)?);
+            if state.is_loaded {
+                return Ok((hold, state));
+            }
+            drop(state);
+            drop(hold);
+        }
+    }
+
+    /// [`Chunk::hold_blocks`], likewise.
+    pub(super) fn hold_blocks<'a>(
+        &self,
+        chunk: &'a Arc<Chunk>,
+        blocks: &[usize],
+    ) -> Result<(Hold<'a>, MutexGuard<'a, State>)> {
+        loop {
+            let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks.to_vec());
+            if state.is_loaded {
+                return Ok((hold, state));
+            }
+            drop(state);
+            drop(hold);
+        }
     }
 
     fn load(&self, chunk: &Arc<Chunk>, state: &mut State) -> Result<()> {
@@ -85,7 +117,8 @@ impl NativeStore {
         let number = u32::try_from(length / BLOCK).expect("a chunk has few blocks");
         let cut = recorded.marks.cut.map_or(number, |cut| cut.min(number));
         recorded.marks.cut = Some(cut);
-        self.index.commit(|txn| {
+        // It may have failed because the disk is full, and has to be made to free some of it.
+        self.index.commit_deletion(|txn| {
             record::put_head(txn, key, &recorded.head);
             record::put_marks(txn, key, &recorded.marks);
             Ok(())

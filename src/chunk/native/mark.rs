@@ -46,8 +46,8 @@ impl NativeStore {
     ) -> Result<(Hold<'a>, Vec<Sum>)> {
         let touched = Touched::all(extents);
         loop {
-            let blocks = touched.iter().map(|touched| touched.block).collect();
-            let (hold, state) = chunk.hold_blocks(self.state(chunk)?, blocks);
+            let blocks: Vec<_> = touched.iter().map(|touched| touched.block).collect();
+            let (hold, state) = self.hold_blocks(chunk, &blocks)?;
             let standing = standing(&state, &chunk.key, at)?;
             if standing == Standing::AsMeant {
                 state.check_gaps(&chunk.key, extents)?;

@@ -102,6 +102,7 @@ use crate::types::ChunkKey;
 
 pub use self::adopt::StagedValues;
 pub use self::copy::{ChunkSource, CopyFrom};
+pub use self::delete::Kept;
 pub use self::record::TABLES;
 pub use self::service::{register, tend};
 

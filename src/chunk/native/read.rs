@@ -1,5 +1,7 @@
 //! Reading a range, verified block by block.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::NativeStore;
@@ -49,7 +51,7 @@ impl NativeStore {
     }
 
     /// The whole of some blocks in a row, verified; the last one as far as its checksum goes.
-    fn read_blocks(&self, chunk: &Chunk, first: usize, sums: &[Sum]) -> Result<Vec<u8>> {
+    fn read_blocks(&self, chunk: &Arc<Chunk>, first: usize, sums: &[Sum]) -> Result<Vec<u8>> {
         let file = self.disk.open(&chunk.key)?;
         let before_last = (sums.len() - 1) * CHECKSUM_BLOCK_SIZE;
         let length = before_last + sums.last().map_or(0, |sum| sum.len());
@@ -69,8 +71,8 @@ impl NativeStore {
     }
 
     /// A block, verified, as far as its checksum goes, while nobody changes it.
-    fn read_undisturbed(&self, chunk: &Chunk, number: usize) -> Result<Vec<u8>> {
-        let (_hold, state) = chunk.hold_blocks(chunk.state(), vec![number]);
+    fn read_undisturbed(&self, chunk: &Arc<Chunk>, number: usize) -> Result<Vec<u8>> {
+        let (_hold, state) = self.hold_blocks(chunk, &[number])?;
         let sum = state.sum(number);
         drop(state);
         self.read_held(chunk, number, sum)

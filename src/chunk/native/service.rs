@@ -92,7 +92,10 @@ fn register_changes(registry: &mut Registry, store: &Arc<NativeStore>, peers: &P
     registry.weigh::<Allocate>();
     registry.weigh::<Zero>();
     registry.weigh::<Copy>();
-    offer(registry, store, |store, call: Delete| store.delete(&call.chunks).map(|()| Done));
+    offer(registry, store, |store, call: Delete| {
+        let kept = store.delete(&call.chunks)?;
+        kept.into_iter().next().map_or(Ok(Done), |(_, error)| Err(error))
+    });
 }
 
 fn register_questions(registry: &mut Registry, store: &Arc<NativeStore>) {

@@ -199,8 +199,10 @@ impl NativeStore {
             }
             Step::Remove => {
                 tracing::warn!(chunk = %key, "no file refers to the chunk: it is removed");
-                self.delete(std::slice::from_ref(key))?;
-                self.forget_stray(key)
+                match self.delete(std::slice::from_ref(key))?.pop() {
+                    Some((_, error)) => Err(error),
+                    None => self.forget_stray(key),
+                }
             }
             Step::BringBack => {
                 // Loading it brings it back.
@@ -211,7 +213,7 @@ impl NativeStore {
     }
 
     fn note_stray(&self, key: &ChunkKey, stray: Stray) -> Result<()> {
-        self.index.commit(|txn| {
+        self.index.commit_deletion(|txn| {
             txn.put(STRAYS, &encode_key(key), &encode(stray));
             Ok(())
         })?;
@@ -220,7 +222,7 @@ impl NativeStore {
     }
 
     fn forget_stray(&self, key: &ChunkKey) -> Result<()> {
-        self.index.commit(|txn| {
+        self.index.commit_deletion(|txn| {
             txn.delete(STRAYS, &encode_key(key));
             Ok(())
         })?;
@@ -233,7 +235,7 @@ impl NativeStore {
     fn set_aside(&self, key: &ChunkKey) -> Result<()> {
         let Some(stray) = lock(&self.strays).strays.get(key).copied() else { return Ok(()) };
         let chunk: Arc<Chunk> = self.chunk(key);
-        let (_hold, state) = chunk.hold_whole(self.state(&chunk)?);
+        let (_hold, state) = self.hold_whole(&chunk)?;
         if !state.exists || state.is_dirty {
             return Ok(());
         }

@@ -77,7 +77,7 @@ impl NativeStore {
         chunk: &'a Arc<Chunk>,
         at: &ChunkVersion,
     ) -> Result<Hold<'a>> {
-        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
+        let (hold, state) = self.hold_whole(chunk)?;
         state.check_sound(&chunk.key)?;
         let standing = standing(&state, &chunk.key, at)?;
         drop(state);
@@ -101,7 +101,7 @@ impl NativeStore {
         chunk: &'a Arc<Chunk>,
         at: &ChunkVersion,
     ) -> Result<Hold<'a>> {
-        let (hold, state) = chunk.hold_whole(self.state(chunk)?);
+        let (hold, state) = self.hold_whole(chunk)?;
         if !state.exists {
             drop(state);
             if at.must_exist {

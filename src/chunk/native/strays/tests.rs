@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::chunk::index::Index as Values;
 use crate::chunk::native::NativeStore;
+use crate::chunk::native::record::{HEADS, encode_key};
 use crate::error::ErrorKind;
 use crate::limits;
-use crate::store::DataDir;
+use crate::store::{DataDir, Txn};
 use crate::types::{ChunkKey, ChunkVersion, Extent, Ino};
 
 /// Larger than what is kept in the index.
@@ -121,6 +122,47 @@ fn what_is_wanted_after_all_is_brought_back() {
     scene.store.learn_strays(&keys, &[key(3)], ms(limits::STRAY_GRACE) + 1).unwrap();
     assert_eq!(scene.set_aside(), BTreeSet::from([key(3).to_string()]));
     assert_eq!((scene.first_byte(2), scene.first_byte(3)), (2, 3));
+}
+
+#[test]
+fn a_chunk_that_cannot_be_loaded_keeps_no_other_one() {
+    let scene = Scene::new(3).again();
+    let damage = |txn: &mut dyn Txn| {
+        txn.put(HEADS, &encode_key(&key(2)), b"no record");
+        Ok(())
+    };
+    scene.store.index.commit(damage).unwrap();
+    let kept = scene.store.delete(&[key(1), key(2), key(3)]).unwrap();
+    assert_eq!(kept.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [key(2)]);
+    assert_eq!(kept[0].1.kind(), ErrorKind::Corrupt);
+    assert!(scene.store.read(&key(1), &ChunkVersion::of(1), 0, 1).is_err());
+}
+
+#[test]
+fn who_waits_for_a_chunk_that_is_set_aside_gets_it_back() {
+    let scene = Scene::new(1);
+    let grace_ms = ms(limits::STRAY_GRACE);
+    scene.round(1, 0);
+    scene.round(1, 1);
+    let chunk = scene.store.chunk(&key(1));
+    let first = chunk.hold_whole(scene.store.state(&chunk).unwrap());
+    drop(first.1);
+    std::thread::scope(|scope| {
+        // One that sets it aside, and one that writes: both wait.
+        let aside = scope.spawn(|| scene.round(1, grace_ms + 2));
+        std::thread::sleep(Duration::from_millis(50));
+        let writer = scope.spawn(|| {
+            let extents = [Extent { offset: 10, data: vec![9; 10].into() }];
+            scene.store.write(&key(1), &ChunkVersion::of(1), &extents).map(drop)
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        drop(first.0);
+        aside.join().unwrap();
+        writer.join().unwrap().unwrap();
+    });
+    let read = scene.store.read(&key(1), &ChunkVersion::of(1), 0, SIZE as u64).unwrap();
+    let expected = [vec![1; 10], vec![9; 10], vec![1; SIZE - 20]].concat();
+    assert_eq!(read, expected);
 }
 
 #[test]

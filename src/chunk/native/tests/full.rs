@@ -1,7 +1,7 @@
 //! A full disk: refused before anything has changed where possible, whole where not; and the server
 //! goes on.
 
-use super::sim::World;
+use super::sim::{Death, Refusal, World};
 use super::{extent, key, kind, start, v1};
 use crate::error::ErrorKind;
 use crate::limits::DISK_RESERVE;
@@ -30,6 +30,26 @@ fn a_full_disk_refuses_what_grows_and_takes_what_does_not() {
     assert_eq!(store.read(&key(1), &v1(), 100, 4096).unwrap(), vec![2; 4096]);
     store.sync_all().unwrap();
     store.delete(&[key(2)]).unwrap();
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_after_a_restart_of_the_machine() {
+    let world = World::new(1);
+    let store = start(&world);
+    store.write(&key(1), &v1(), &extent(0, vec![1; 100_000])).unwrap();
+    store.sync_all().unwrap();
+    drop(store);
+    world.reboot(Death::PowerCut);
+    // Of the start of the machine nothing can be noted.
+    world.refuse_after(0, 1, Refusal::Full);
+    let store = start(&world);
+    assert_eq!(store.read(&key(1), &v1(), 0, 100_000).unwrap(), vec![1; 100_000]);
+    // When there is room again, nothing that is written is taken for older than it is.
+    store.write(&key(1), &v1(), &extent(100_000, vec![2; 10])).unwrap();
+    drop(store);
+    world.reboot(Death::Kill);
+    let store = start(&world);
+    assert_eq!(store.read(&key(1), &v1(), 100_000, 10).unwrap(), vec![2; 10]);
 }
 
 /// If others fill the disk, a write can end in the middle of a block.
