@@ -264,6 +264,12 @@ pub const INODES_RESERVED: u64 = 65_536;
 /// Time between two rounds for sessions that ended and files that nobody has open any more.
 pub const REAP_PERIOD: Duration = Duration::from_secs(1);
 
+/// Time between two looks whether the master has numbers for new inodes.
+pub const NUMBERS_PERIOD: Duration = Duration::from_millis(200);
+
+/// Bytes of a packed record in a parameter: 65,536 numbers of open files take a third of it.
+pub const PACKED_PARAM_SIZE_MAX: usize = 2 << 20;
+
 /// Chunks whose checksums a chunk server keeps in memory, besides those that wait for a sync. Those
 /// of a full chunk take 16 KiB.
 pub const CHUNKS_IN_MEMORY_MAX: usize = 4096;
@@ -305,6 +311,7 @@ pub const QUICK_WRITE_MAX: usize = 128 << 10;
 
 const _: () = {
     assert!(WAIT_MAX.as_millis() < CALL_TIMEOUT.as_millis());
+    assert!(OPEN_INODES_MAX * 10 < PACKED_PARAM_SIZE_MAX);
     assert!(REAP_PERIOD.as_millis() < SESSION_LEASE.as_millis());
     assert!(HEARTBEAT_PERIOD.as_millis() * 3 < HEARTBEAT_TIMEOUT.as_millis());
     assert!(EVENTS_PAGE_MAX <= EVENTS_MAX);

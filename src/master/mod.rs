@@ -149,6 +149,7 @@ pub async fn start(config: Config) -> Result<Running> {
     gateway.add_to(&mut registry);
     tasks.spawn(gateway::tend(gateway, config.sweep_period, shutdown.clone()));
     tasks.spawn(server::serve(listeners, identity, Arc::new(registry), shutdown.clone()));
+    tasks.spawn(fs::keep_numbers_periodically(Arc::clone(&files), shutdown.clone()));
     tasks.spawn(fs::reap_periodically(files, shutdown.clone()));
     let step = move || master.state().sweep(clock::now());
     tasks.spawn(sweep_periodically(step, config.sweep_period, shutdown.clone()));

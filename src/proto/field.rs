@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::FsError;
+use crate::limits;
 use crate::proto::values::{Done, from_i64, to_bytes, to_i64, to_server_url, to_text, to_u64};
 use crate::rpc::Value;
 use crate::rpc::method::{Answer, WrongType, type_name};
@@ -32,6 +33,15 @@ pub trait Field: Sized + Send + 'static {
     /// # Errors
     /// [`WrongType`] says what was expected.
     fn from_value(value: Value) -> Result<Self, WrongType>;
+
+    /// The same for a parameter, which anybody may send: records in memory are many times as large as
+    /// on the wire.
+    ///
+    /// # Errors
+    /// As [`Field::from_value`], and that it is too large.
+    fn from_param(value: Value) -> Result<Self, WrongType> {
+        Self::from_value(value)
+    }
 }
 
 impl<T: Field> Answer for T {
@@ -57,14 +67,24 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Field for Packed<T> {
     }
 
     fn from_value(value: Value) -> Result<Self, WrongType> {
+        unpack(&to_bytes(value)?).map(Self)
+    }
+
+    fn from_param(value: Value) -> Result<Self, WrongType> {
         let bytes = to_bytes(value)?;
-        let (record, rest) = postcard::take_from_bytes(&bytes)
-            .map_err(|error| WrongType::new(format!("not a packed record: {error}")))?;
-        if rest.is_empty() {
-            Ok(Self(record))
-        } else {
-            Err(WrongType::new(format!("{} bytes behind the packed record", rest.len())))
+        if bytes.len() > limits::PACKED_PARAM_SIZE_MAX {
+            return Err(WrongType::new(format!("{} bytes of a packed record", bytes.len())));
         }
+        unpack(&bytes).map(Self)
+    }
+}
+
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WrongType> {
+    let (record, rest) = postcard::take_from_bytes(bytes)
+        .map_err(|error| WrongType::new(format!("not a packed record: {error}")))?;
+    match rest.is_empty() {
+        true => Ok(record),
+        false => Err(WrongType::new(format!("{} bytes behind the packed record", rest.len()))),
     }
 }
 
@@ -237,7 +257,7 @@ macro_rules! method {
                 let call = Self { $(
                     $field: params.take(
                         stringify!($field),
-                        <$type as $crate::proto::field::Field>::from_value,
+                        <$type as $crate::proto::field::Field>::from_param,
                     )?,
                 )* };
                 params.finish()?;
@@ -248,3 +268,26 @@ macro_rules! method {
 }
 
 pub(crate) use method;
+
+#[cfg(test)]
+mod tests {
+    use super::{Field as _, Packed};
+    use crate::limits;
+    use crate::rpc::Value;
+
+    #[test]
+    fn a_packed_parameter_has_a_limit() {
+        let mut most = vec![1; limits::PACKED_PARAM_SIZE_MAX];
+        let length = most.len() as u64 - 4;
+        // The count comes first, in four groups of seven bits.
+        for (at, byte) in most[..4].iter_mut().enumerate() {
+            *byte = (length >> (7 * at)).to_le_bytes()[0] | 0x80;
+        }
+        most[3] &= 0x7f;
+        let taken = Packed::<Vec<u64>>::from_param(Value::Base64(most.clone().into()));
+        assert_eq!(taken.unwrap().0.len() as u64, length);
+        most.push(1);
+        let refused = Packed::<Vec<u64>>::from_param(Value::Base64(most.into()));
+        assert!(refused.unwrap_err().to_string().contains("bytes of a packed record"));
+    }
+}

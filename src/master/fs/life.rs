@@ -37,7 +37,7 @@ pub(super) fn begin(store: &Store) -> Result<bool> {
 
 impl FileSystem {
     /// Checks that new numbers can be given out.
-    pub(super) fn check_life(&self) -> Result<()> {
+    pub(in crate::master) fn check_life(&self) -> Result<()> {
         if self.has_life.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -26,7 +26,7 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,7 @@ use crate::ratelimit::RateLimit;
 use crate::store::{Purpose, ReadTxn, Store, Table, Txn};
 use crate::types::{Change, FileTime, Ino, Key, ServerId};
 
-pub use reaper::reap_periodically;
+pub use reaper::{keep_numbers_periodically, reap_periodically};
 
 /// The root directory of a new file system.
 ///
@@ -73,6 +73,8 @@ pub struct FileSystem {
     events: EventLog,
     locks: LockTable,
     servers: Mutex<Servers>,
+    /// Chunks that a server is being asked to make of what it has: no file has them yet.
+    arriving: Arc<Mutex<BTreeSet<Arrival>>>,
     /// Servers that were refused, as the log was told.
     refusals: RateLimit,
     /// Inodes without a name, and since when, by [`clock::uptime`].
@@ -81,6 +83,21 @@ pub struct FileSystem {
     has_life: AtomicBool,
     /// Those who wait are answered at once when it is cancelled.
     shutdown: CancellationToken,
+}
+
+/// The file and the incarnation of chunks.
+type Arrival = (Ino, u64);
+
+/// Chunks that no file has yet, but that are no strays, until this is dropped.
+pub(in crate::master) struct Arriving {
+    all: Arc<Mutex<BTreeSet<Arrival>>>,
+    this: Arrival,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.this);
+    }
 }
 
 /// What native contents take up on servers now.
@@ -148,6 +165,7 @@ impl FileSystem {
             events: EventLog::new(limits::EVENTS_MAX, clock::now()),
             locks,
             servers: Mutex::new(servers),
+            arriving: Arc::default(),
             refusals: RateLimit::default(),
             orphans: Mutex::new(orphans),
             has_life,

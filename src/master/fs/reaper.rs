@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::limits;
 use crate::master::namespace::{Reaped, View};
+use crate::ratelimit::RateLimit;
 use crate::store::{Purpose, Store};
 use crate::types::Ino;
 
@@ -41,8 +42,21 @@ pub async fn reap_periodically(files: Arc<FileSystem>, shutdown: CancellationTok
             tracing::warn!("files without a name stay for now: {error}");
         }
         files.tell_silent();
+    }
+}
+
+/// Reserves numbers for inodes from time to time, until `shutdown`. Reaping may take longer than there
+/// are any.
+pub async fn keep_numbers_periodically(files: Arc<FileSystem>, shutdown: CancellationToken) {
+    let limit = RateLimit::default();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(limits::NUMBERS_PERIOD) => {}
+        }
         if let Err(error) = block_in_place(|| files.keep_numbers()) {
-            tracing::warn!("no inode numbers could be reserved: {error}");
+            let line = format!("no inode numbers could be reserved: {error}");
+            limit.warn(&line, || line.clone());
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What chunk servers tell: who and where they are, that they are alive, what room they have, what
 //! they hold and what they have deleted.
 
-use super::{FileSystem, lock};
+use std::sync::Arc;
+
+use super::{Arriving, FileSystem, lock};
 use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
@@ -18,7 +20,7 @@ use crate::store::Purpose;
 use crate::types::{ChunkKey, ClusterId, FileTime, ServerId, ServerUrl};
 
 /// Chunks with the versions that a server has of them.
-type Versions = Vec<(ChunkKey, u64)>;
+pub(super) type Versions = Vec<(ChunkKey, u64)>;
 
 impl FileSystem {
     /// Whether it is worth the while to call a server: not if it was there and is silent now.
@@ -138,9 +140,24 @@ impl FileSystem {
         Ok(Packed(strays))
     }
 
+    /// Chunks that a server is about to make, before a file has them: they are no strays meanwhile.
+    pub(in crate::master) fn arriving(&self, first: &ChunkKey) -> Arriving {
+        let this = (first.ino, first.incarnation);
+        lock(&self.arriving).insert(this);
+        Arriving { all: Arc::clone(&self.arriving), this }
+    }
+
     /// Which chunks of a server are newer than this master knows, and which are nobody's.
-    fn sort_out(&self, server: &ServerId, held: Versions) -> Result<(Versions, Vec<ChunkKey>)> {
+    pub(super) fn sort_out(
+        &self,
+        server: &ServerId,
+        held: Versions,
+    ) -> Result<(Versions, Vec<ChunkKey>)> {
         let members = self.master.members();
+        // Before what files have is read: those that arrive meanwhile are in one or the other.
+        let arriving = lock(&self.arriving).clone();
+        let held =
+            held.into_iter().filter(|(key, _)| !arriving.contains(&(key.ino, key.incarnation)));
         self.store.read(|txn| {
             let view = View::new(txn);
             let (mut newer, mut strays) = (Vec::new(), Vec::new());

@@ -11,7 +11,7 @@ use super::notes::{self, Note};
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits::{self, CHUNK_SIZE};
 use crate::master::chunks;
-use crate::master::fs::Origin;
+use crate::master::fs::{Arriving, Origin};
 use crate::master::namespace::{Effects, Namespace, View};
 use crate::proto::Packed;
 use crate::proto::gateway::{Discard, Peek, Staged, Take};
@@ -26,7 +26,7 @@ pub(super) enum Contents {
     /// is empty.
     Same,
     /// A server has written them into chunks from the first one on.
-    Chunks { first: ChunkKey, server: ServerId, staged: Staged },
+    Chunks { first: ChunkKey, server: ServerId, staged: Staged, _arriving: Arriving },
     /// Here they are.
     Bytes { bytes: Bytes, server: ServerId, staged: Staged },
 }
@@ -60,8 +60,9 @@ impl Gateway {
     ///
     /// # Errors
     /// `UnknownServer`, or that the server cannot be reached, if contents of a file that is there
-    /// must be on it; `NoSpace`; what the store says.
+    /// must be on it; `NoSpace`, also if the master's disk was full at its start; what the store says.
     pub(super) async fn contents(&self, key: &Key, place: &Place, dict: &Dict) -> Result<Contents> {
+        self.files.check_life()?;
         let size = dict.attributes.size;
         if !matches!(dict.kind, FileKind::Regular | FileKind::Symlink)
             || size > limits::BODY_SIZE_MAX as u64
@@ -132,6 +133,7 @@ impl Gateway {
     ) -> Result<Contents> {
         let ino = before.attr.as_ref().map(|attr| attr.ino);
         let first = block_in_place(|| self.reserve(ino))?;
+        let arriving = self.files.arriving(&first);
         let call = Take { key: key.clone(), chunk: first, version: FIRST_VERSION, size };
         let taken = self.ask_server(&server, call).await;
         let is_old = |staged: &Staged| before.attr.is_some() && staged.token == before.note.taken;
@@ -142,7 +144,9 @@ impl Gateway {
                 self.discard(key, &server, staged.token).await;
                 Ok(Contents::Same)
             }
-            Ok(Packed(staged)) => Ok(Contents::Chunks { first, server, staged }),
+            Ok(Packed(staged)) => {
+                Ok(Contents::Chunks { first, server, staged, _arriving: arriving })
+            }
             Err(error) => {
                 let has_nothing =
                     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidArgument);
