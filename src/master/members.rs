@@ -169,13 +169,13 @@ impl Members {
     /// # Errors
     /// `UnknownServer` if it has to join first; `WrongCluster`; `Busy` if another process has joined
     /// as the same server.
-    pub fn check(&self, id: &ServerId, cluster: ClusterId, process: Option<u64>) -> Result<()> {
+    pub fn check(&self, id: &ServerId, cluster: ClusterId, process: u64) -> Result<()> {
         self.check_cluster(Some(cluster), "chunk server")?;
         let known = self.servers.get(id).ok_or_else(|| unknown(id))?;
-        match process {
-            Some(process) if process != known.process => Err(taken(id, known)),
-            _ => Ok(()),
+        if process != known.process {
+            return Err(taken(id, known));
         }
+        Ok(())
     }
 
     /// Checks that somebody does not belong to another cluster.

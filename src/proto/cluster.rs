@@ -133,6 +133,8 @@ method! {
         server: ServerId,
         /// Its cluster.
         cluster: ClusterId,
+        /// The number of its process, as in cluster.join.
+        process: u64,
         /// What it holds.
         held: Packed<Vec<(ChunkKey, u64)>>,
     } -> Packed<Vec<ChunkKey>>

@@ -104,7 +104,7 @@ impl FileSystem {
 
     pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Orders>> {
         let Heartbeat { server, cluster, process, total, free, held, disk, deleted, strays } = call;
-        self.master.members().check(&server, cluster, Some(process))?;
+        self.master.members().check(&server, cluster, process)?;
         let health = Health { total, free, held, disk };
         let now = clock::uptime();
         let is_news = lock(&self.servers).heard(&server, health, strays.0, now)?;
@@ -126,12 +126,12 @@ impl FileSystem {
     }
 
     pub(super) fn report(&self, call: Report) -> Result<Packed<Vec<ChunkKey>>> {
-        let Report { server, cluster, held: Packed(held) } = call;
+        let Report { server, cluster, process, held: Packed(held) } = call;
         if held.len() > limits::REPORT_PAGE_MAX {
             let message = format!("{} chunks in one report are too many", held.len());
             return Err(FsError::new(ErrorKind::TooBig, message));
         }
-        self.master.members().check(&server, cluster, None)?;
+        self.master.members().check(&server, cluster, process)?;
         let (newer, strays) = self.sort_out(&server, held)?;
         self.take_newer(&newer)?;
         self.look_ahead(&strays)?;
