@@ -6,7 +6,7 @@ use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::chunks::{self, Health, Servers, Silence};
-use crate::master::members::Joined;
+use crate::master::members::{Circumstances, Found, Joined};
 use crate::master::namespace::{Namespace, View};
 use crate::proto::Packed;
 use crate::proto::cluster::{
@@ -42,15 +42,13 @@ impl FileSystem {
         Ok(Packed(StatFs { total, free, inodes: usage.inodes }))
     }
 
-    pub(super) fn join(&self, call: Join) -> Result<ClusterId> {
+    /// Takes a server in. `last` says how its last process was found, by its number.
+    pub(super) fn join(&self, call: Join, last: Option<(u64, Found)>) -> Result<ClusterId> {
         let is_known = self.is_known_by_url(&call)?;
         let is_alive = self.is_alive(&call.server);
+        let circumstances = Circumstances { last, is_alive, is_known };
         let mut members = self.master.members_mut();
-        let joined = members.join(&self.store, &call, is_alive, is_known).inspect_err(|error| {
-            // It tries again every few seconds.
-            let line = format!("refused the chunk server at {}: {error}", call.url);
-            self.refusals.warn(&line, || line.clone());
-        })?;
+        let joined = members.join(&self.store, &call, &circumstances)?;
         if let Some(was) = &joined.was {
             self.store.write(|txn| chunks::rename(txn, was, &call.server))?;
             lock(&self.servers).rename(was, &call.server);
@@ -61,6 +59,13 @@ impl FileSystem {
             tracing::info!(server = call.server.short(), url = %call.url, "the chunk server joined");
         }
         Ok(members.cluster())
+    }
+
+    /// Says that a server was refused.
+    pub(super) fn tell_refusal(&self, url: &ServerUrl, error: &FsError) {
+        // It tries again every few seconds.
+        let line = format!("refused the chunk server at {url}: {error}");
+        self.refusals.warn(&line, || line.clone());
     }
 
     /// Whether records name the server by the URL at which it is, because they are older than its
