@@ -10,7 +10,7 @@
 //! Files made before servers had identities name them by their URLs. The first server that joins at
 //! such a URL is the one that is meant, for ever: its data were there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ pub struct Members {
     at: BTreeMap<ServerUrl, ServerId>,
     /// Who was at a URL when records named servers so.
     former: Arc<Names>,
+    /// Servers at most.
+    most: usize,
 }
 
 /// Servers by the names that older records have for them.
@@ -136,7 +138,7 @@ impl Members {
         let rows = txn.scan(FORMER, &[], TABLE_END, limits::SERVERS_MAX)?;
         let former = rows.into_iter().map(|(url, id)| Ok((to_id(&url)?, to_id(&id)?)));
         let former = Arc::new(Names(former.collect::<Result<_>>()?));
-        Ok(Self { cluster, servers, at, former })
+        Ok(Self { cluster, servers, at, former, most: limits::SERVERS_MAX })
     }
 
     /// Which cluster this is.
@@ -236,6 +238,45 @@ impl Members {
         Some(Process { url: known.url.clone(), number: known.process })
     }
 
+    /// Whether there is no room for one more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.servers.len() >= self.most
+    }
+
+    /// Allows only so many servers.
+    #[cfg(test)]
+    pub fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Whether a server is a member.
+    #[must_use]
+    pub fn has(&self, id: &ServerId) -> bool {
+        self.servers.contains_key(id)
+    }
+
+    /// The servers that no older record names.
+    #[must_use]
+    pub fn not_former(&self) -> Vec<ServerId> {
+        let former: BTreeSet<_> = self.former.0.values().collect();
+        self.servers.keys().filter(|id| !former.contains(id)).cloned().collect()
+    }
+
+    /// Forgets a server. It can join again.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn forget(&mut self, store: &Store, id: &ServerId) -> Result<()> {
+        store.write_for(Purpose::Deletion, |txn| {
+            txn.delete(MEMBERS, id.as_str().as_bytes());
+            Ok(())
+        })?;
+        self.servers.remove(id);
+        self.at.retain(|_, server| server != id);
+        Ok(())
+    }
+
     /// Takes a server in, or up again wherever it is now.
     ///
     /// # Errors
@@ -256,7 +297,7 @@ impl Members {
         if before.is_none() && join.has_chunks && join.cluster.0.is_none() && !is_known {
             return Err(homeless(&join.url));
         }
-        if before.is_none() && self.servers.len() >= limits::SERVERS_MAX {
+        if before.is_none() && self.is_full() {
             return Err(FsError::new(ErrorKind::NoSpace, "there are too many chunk servers"));
         }
         let was = is_known.then(|| ServerId::from(&join.url));

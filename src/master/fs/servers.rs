@@ -45,6 +45,7 @@ impl FileSystem {
     /// Takes a server in. `last` says how its last process was found, by its number.
     pub(super) fn join(&self, call: Join, last: Option<(u64, Found)>) -> Result<ClusterId> {
         let is_known = self.is_known_by_url(&call)?;
+        self.make_room_for(&call.server)?;
         let is_alive = self.is_alive(&call.server);
         let circumstances = Circumstances { last, is_alive, is_known };
         let mut members = self.master.members_mut();
