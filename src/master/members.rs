@@ -272,8 +272,8 @@ impl Members {
             txn.delete(MEMBERS, id.as_str().as_bytes());
             Ok(())
         })?;
+        self.leave_place(id);
         self.servers.remove(id);
-        self.at.retain(|_, server| server != id);
         Ok(())
     }
 
@@ -307,6 +307,15 @@ impl Members {
         Ok(Joined { is_elsewhere, was })
     }
 
+    /// A server is not where it was any more, if no other one is there already.
+    fn leave_place(&mut self, id: &ServerId) {
+        if let Some(before) = self.servers.get(id)
+            && self.at.get(&before.url) == Some(id)
+        {
+            self.at.remove(&before.url);
+        }
+    }
+
     fn keep(
         &mut self,
         store: &Store,
@@ -327,11 +336,7 @@ impl Members {
             // Whoever joins forgets all other masters.
             store.sync()?;
         }
-        if let Some(before) = self.servers.get(id)
-            && self.at.get(&before.url) == Some(id)
-        {
-            self.at.remove(&before.url);
-        }
+        self.leave_place(id);
         self.at.insert(known.url.clone(), id.clone());
         self.servers.insert(id.clone(), known);
         if let Some(was) = was {
@@ -534,6 +539,20 @@ mod tests {
             let error = cluster.join(&joining(3, 12), last, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Busy);
         }
+    }
+
+    #[test]
+    fn who_is_forgotten_joins_as_a_new_one_and_who_is_named_by_older_records_stays() {
+        let mut cluster = Cluster::new();
+        let id = ServerId::new(7);
+        assert_eq!(cluster.members.not_former(), std::slice::from_ref(&id));
+        cluster.members.forget(&cluster.store, &id).unwrap();
+        let url = joining(1, 10).url;
+        assert_eq!(cluster.members.at(&url), ServerId::from(&url));
+        assert!(!Members::open(&cluster.store).unwrap().has(&id));
+        let circumstances = Circumstances { last: None, is_alive: false, is_known: true };
+        cluster.members.join(&cluster.store, &joining(2, 1), &circumstances).unwrap();
+        assert_eq!(cluster.members.not_former(), []);
     }
 
     #[test]

@@ -77,6 +77,10 @@ async fn call_back(
         Err(CallError::Fault(fault)) if fault.code == Fault::UNKNOWN_METHOD => format!(
             "the server at {url} cannot say who it is: it is of an earlier version than the master"
         ),
+        // What it says itself may be anything, and as long as it likes.
+        Err(CallError::Fault(fault)) => {
+            format!("the server at {url} does not say who it is (fault {})", fault.code)
+        }
         Err(error) => format!(
             "the master cannot reach this server at {url}, where clients would look for it \
              ({error}); see --listen-host and --advertise"

@@ -78,6 +78,7 @@ impl State {
         }
         while self.unused.len() >= limits::SERVERS_UNUSED_MAX {
             let Some(unused) = self.unused.pop() else { break };
+            tracing::warn!(server = unused.short(), "forgotten: too many servers have no file");
             self.unregister(&unused)?;
         }
         self.register(server, 0)?;
@@ -115,7 +116,6 @@ impl State {
     }
 
     fn unregister(&mut self, server: &ServerId) -> Result<()> {
-        tracing::warn!(server = server.short(), "forgotten: too many servers have no file");
         self.logged.write(|txn| accounts::unregister(txn, server))?;
         self.placement.remove(server);
         self.server_count = self.server_count.saturating_sub(1);
