@@ -8,12 +8,14 @@ use std::process::Command;
 
 use common::classic::{Classic, DIALECTS};
 use common::cluster::{Cluster, Kind, Server};
+use common::process::Process;
 use common::rpc::Rpc;
-use common::{SOON, wait_until};
+use common::{SOON, keys, wait_until};
 use htfs::error::{ErrorKind, FsError};
 use htfs::proto::chunk::{List, Listed, Optional};
 use htfs::proto::classic::GetServer;
-use htfs::proto::cluster::{ListMembers, ListStrays};
+use htfs::proto::cluster::{Join, ListMembers, ListStrays};
+use htfs::types::ServerUrl;
 
 /// The files of a cluster, put by a classic client, whose contents become chunks.
 const FILES: usize = 5;
@@ -175,6 +177,115 @@ fn a_copy_of_a_server_is_not_taken_for_it() {
     assert!(are_whole(&cluster));
     let members = Rpc::new().call(&cluster.master.url, ListMembers {}).expect("members");
     assert_eq!(members[0].url.as_str(), cluster.chunks[0].url);
+}
+
+#[test]
+fn a_copy_that_was_started_more_often_is_not_taken_for_the_server_either() {
+    let mut cluster = Cluster::start(&Kind::Rust, 1);
+    write_files(&cluster);
+    cluster.chunks[0].process.kill();
+    let dir = tempfile::tempdir().expect("a place for the copy");
+    copy(&data_of(&cluster.chunks[0]), &dir.path().join("data"));
+    cluster.chunks[0].start_again();
+    wait_until("the server is back", SOON, || are_whole(&cluster));
+    let mut copied = cluster.chunk_in(dir.path());
+    for times in 1..=3 {
+        let is_told = || copied.process.log().matches("is a copy").count() >= times;
+        wait_until("the copy is told so", SOON, is_told);
+        copied.start_again();
+    }
+    let members = Rpc::new().call(&cluster.master.url, ListMembers {}).expect("members");
+    assert_eq!(members[0].url.as_str(), cluster.chunks[0].url);
+    cluster.chunks[0].start_again();
+    wait_until("the server keeps its place", SOON, || are_whole(&cluster));
+}
+
+#[test]
+fn a_server_that_was_restored_from_a_backup_takes_its_place_again() {
+    let mut cluster = Cluster::start(&Kind::Rust, 1);
+    write_files(&cluster);
+    let chunk = &mut cluster.chunks[0];
+    assert!(chunk.process.terminate().success());
+    let (data, backup) = (data_of(chunk), chunk.dir.join("backup"));
+    copy(&data, &backup);
+    for times in 2..=4 {
+        let chunk = &mut cluster.chunks[0];
+        chunk.start_again();
+        // The log goes on over restarts.
+        let has_joined = || chunk.process.log().matches(": joined ").count() >= times;
+        wait_until("it has joined", SOON, has_joined);
+    }
+    let chunk = &mut cluster.chunks[0];
+    chunk.process.kill();
+    std::fs::remove_dir_all(&data).expect("it is ours");
+    std::fs::rename(&backup, &data).expect("both are ours");
+    // It has been started less often than the master knows.
+    chunk.start_elsewhere();
+    wait_until("its files are there", SOON, || are_whole(&cluster));
+}
+
+#[test]
+fn a_server_takes_the_place_of_a_process_that_hangs_when_its_heartbeats_have_stopped() {
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    write_files(&cluster);
+    cluster.chunks[0].process.pause();
+    let dir = tempfile::tempdir().expect("a place for the copy");
+    copy(&data_of(&cluster.chunks[0]), &dir.path().join("data"));
+    let copied = cluster.chunk_in(dir.path());
+    let waits = || copied.process.log().contains("until a moment ago");
+    wait_until("it has to wait", SOON, waits);
+    let joined = || copied.process.log().contains("joined");
+    wait_until("it takes its place", SOON, joined);
+    cluster.chunks[0].process.go_on();
+    let is_told = || cluster.chunks[0].process.log().contains("is a copy");
+    wait_until("the other one is told so", SOON, is_told);
+    assert!(are_whole(&cluster));
+}
+
+#[test]
+fn a_join_that_the_server_knows_nothing_of_changes_nothing() {
+    let cluster = Cluster::start(&Kind::Rust, 2);
+    write_files(&cluster);
+    let rpc = Rpc::new();
+    let members = || rpc.call(&cluster.master.url, ListMembers {}).expect("members");
+    wait_until("both have joined", SOON, || members().len() == 2);
+    let members = members();
+    // Its own URL, that of another server, and one with a word that errors of TLS have.
+    let word = "https://certificate.invalid:1".to_owned();
+    for url in [&members[0].url.to_string(), &members[1].url.to_string(), &word] {
+        let join = Join {
+            server: members[0].server.clone(),
+            url: ServerUrl::new(url.clone()).expect("a URL"),
+            cluster: Optional(None),
+            boot: 1 << 60,
+            process: 1,
+            held: 0,
+            has_chunks: true,
+        };
+        let error = rpc.call(&cluster.master.url, join).map_err(FsError::from).expect_err(url);
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}: {error}");
+    }
+    assert_eq!(rpc.call(&cluster.master.url, ListMembers {}).expect("members"), members);
+    assert!(are_whole(&cluster));
+}
+
+#[test]
+fn a_server_with_a_certificate_that_the_master_does_not_trust_is_told_so() {
+    let cluster = Cluster::start(&Kind::Rust, 0);
+    let dir = tempfile::tempdir().expect("a place for the server");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("openssl-gen.sh");
+    let made = Command::new(script).current_dir(dir.path()).output().expect("bash");
+    assert!(made.status.success(), "{made:?}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chunk"));
+    command.args(["0", "--master", &cluster.master.url, "--data-dir", "data", "--ca"]);
+    command.arg(&keys().certificate).current_dir(dir.path());
+    let server = Process::start("chunk", command, dir.path());
+    let told = "the server's certificate is not the one in";
+    let words = "the master cannot make sure that this server is at";
+    wait_until("it is told so", SOON, || server.log().contains(words));
+    wait_until("the master's log has it", SOON, || cluster.master.process.log().contains(told));
+    let members = Rpc::new().call(&cluster.master.url, ListMembers {}).expect("members");
+    assert_eq!(members, []);
 }
 
 #[test]

@@ -231,8 +231,8 @@ impl Heart {
         let strays = match held.is_empty() {
             true => Vec::new(),
             false => {
-                let server = self.who.id().clone();
-                let report = Report { server, cluster, held: Packed(held) };
+                let (server, process) = (self.who.id().clone(), self.who.process());
+                let report = Report { server, cluster, process, held: Packed(held) };
                 let Packed(strays) = self.client.call(&self.master, report).await?;
                 strays
             }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{self, Timestamp};
 use crate::error::{ErrorKind, FsError, Result};
+use crate::proto::chunk::IsProcess;
 use crate::random;
+use crate::rpc::Registry;
 use crate::store::{ReadTxn, Store, Table};
 use crate::types::{ClusterId, ServerId};
 
@@ -86,6 +88,12 @@ impl Identity {
         self.process
     }
 
+    /// Whether this process is the one that is meant.
+    #[must_use]
+    pub fn is(&self, meant: &IsProcess) -> bool {
+        meant.server == self.id && meant.process == self.process
+    }
+
     /// Its cluster, if it has joined one.
     #[must_use]
     pub fn cluster(&self) -> Option<ClusterId> {
@@ -133,6 +141,12 @@ impl Identity {
     }
 }
 
+/// Offers `chunk.identity`.
+pub fn register(registry: &mut Registry, who: &Arc<Identity>) {
+    let who = Arc::clone(who);
+    registry.add_quick(move |call: IsProcess, _| std::future::ready(Ok(who.is(&call))));
+}
+
 fn identity(txn: &dyn ReadTxn, key: &[u8]) -> Result<Option<u128>> {
     let Some(bytes) = txn.get(IDENTITY, key)? else { return Ok(None) };
     bytes.as_ref().try_into().map(|bytes| Some(u128::from_be_bytes(bytes))).map_err(|_| damaged())
@@ -145,4 +159,27 @@ fn number(txn: &dyn ReadTxn, key: &[u8]) -> Result<Option<u64>> {
 
 fn damaged() -> FsError {
     FsError::new(ErrorKind::Corrupt, "the identity of the chunk server is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Identity, TABLES};
+    use crate::proto::chunk::IsProcess;
+    use crate::store::Store;
+    use crate::types::ServerId;
+
+    #[test]
+    fn a_server_is_only_the_process_that_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), &TABLES).unwrap());
+        let (first, second) = (Identity::open(&store).unwrap(), Identity::open(&store).unwrap());
+        let meant = |who: &Identity| IsProcess { server: who.id().clone(), process: who.process() };
+        assert!(first.is(&meant(&first)));
+        assert_eq!(first.id(), second.id());
+        assert!(!first.is(&meant(&second)));
+        let other = IsProcess { server: ServerId::new(1), ..meant(&first) };
+        assert!(!first.is(&other));
+    }
 }

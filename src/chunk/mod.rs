@@ -163,6 +163,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let peers = Peers::new(client.clone(), master.as_str());
     let mut registry = service::registry(&dir, &contents);
     registry.serve_as(who.id().as_str());
+    identity::register(&mut registry, &who);
     let staged: Arc<dyn StagedValues> = Arc::<Contents>::clone(&contents);
     native::register(&mut registry, &chunks, &staged, &peers);
     let stores = (&contents, &chunks);

@@ -7,6 +7,10 @@ use std::time::Duration;
 /// costs the master little; but a file that is given to one that is not there is lost.
 pub const SERVERS_UNUSED_MAX: usize = 1024;
 
+/// Members without anything that are forgotten at once when there is no room for one more: looking for
+/// them takes long, and they are back when they announce themselves again.
+pub const MEMBERS_FORGOTTEN_AT_ONCE: usize = 1024;
+
 /// Time between two announcements of a chunk server at the master, in the mean.
 pub const JOIN_PERIOD: Duration = Duration::from_secs(5);
 

@@ -10,7 +10,7 @@
 //! Files made before servers had identities name them by their URLs. The first server that joins at
 //! such a URL is the one that is meant, for ever: its data were there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ pub struct Members {
     at: BTreeMap<ServerUrl, ServerId>,
     /// Who was at a URL when records named servers so.
     former: Arc<Names>,
+    /// Servers at most.
+    most: usize,
 }
 
 /// Servers by the names that older records have for them.
@@ -69,6 +71,38 @@ impl Names {
     pub fn id(&self, name: &ServerId) -> ServerId {
         self.0.get(name).unwrap_or(name).clone()
     }
+}
+
+/// The process that joined last as a server, and where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its URL.
+    pub url: ServerUrl,
+    /// Its number.
+    pub number: u64,
+}
+
+/// How the process was found that joined last as a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It answers where it was.
+    There,
+    /// Nobody is there, or somebody else.
+    Gone,
+    /// There is no answer that says anything.
+    Unclear,
+}
+
+/// What is known of a server that joins, beside what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// How the process was found that joined last, by its number; `None` if there was none to look
+    /// for.
+    pub last: Option<(u64, Found)>,
+    /// Whether that process still sends heartbeats.
+    pub is_alive: bool,
+    /// Whether there are records of the server by its URL.
+    pub is_known: bool,
 }
 
 /// How a join went.
@@ -104,7 +138,7 @@ impl Members {
         let rows = txn.scan(FORMER, &[], TABLE_END, limits::SERVERS_MAX)?;
         let former = rows.into_iter().map(|(url, id)| Ok((to_id(&url)?, to_id(&id)?)));
         let former = Arc::new(Names(former.collect::<Result<_>>()?));
-        Ok(Self { cluster, servers, at, former })
+        Ok(Self { cluster, servers, at, former, most: limits::SERVERS_MAX })
     }
 
     /// Which cluster this is.
@@ -169,13 +203,13 @@ impl Members {
     /// # Errors
     /// `UnknownServer` if it has to join first; `WrongCluster`; `Busy` if another process has joined
     /// as the same server.
-    pub fn check(&self, id: &ServerId, cluster: ClusterId, process: Option<u64>) -> Result<()> {
+    pub fn check(&self, id: &ServerId, cluster: ClusterId, process: u64) -> Result<()> {
         self.check_cluster(Some(cluster), "chunk server")?;
         let known = self.servers.get(id).ok_or_else(|| unknown(id))?;
-        match process {
-            Some(process) if process != known.process => Err(taken(id, known)),
-            _ => Ok(()),
+        if process != known.process {
+            return Err(taken(id, known));
         }
+        Ok(())
     }
 
     /// Checks that somebody does not belong to another cluster.
@@ -197,30 +231,73 @@ impl Members {
         }
     }
 
-    /// Takes a server in, or up again wherever it is now. `is_alive` says whether its last process
-    /// still sends heartbeats, and `is_known` whether there are records of it by its URL.
+    /// The process that joined last as a server.
+    #[must_use]
+    pub fn last_process(&self, id: &ServerId) -> Option<Process> {
+        let known = self.servers.get(id)?;
+        Some(Process { url: known.url.clone(), number: known.process })
+    }
+
+    /// Whether there is no room for one more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.servers.len() >= self.most
+    }
+
+    /// Allows only so many servers.
+    #[cfg(test)]
+    pub fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Whether a server is a member.
+    #[must_use]
+    pub fn has(&self, id: &ServerId) -> bool {
+        self.servers.contains_key(id)
+    }
+
+    /// The servers that no older record names.
+    #[must_use]
+    pub fn not_former(&self) -> Vec<ServerId> {
+        let former: BTreeSet<_> = self.former.0.values().collect();
+        self.servers.keys().filter(|id| !former.contains(id)).cloned().collect()
+    }
+
+    /// Forgets a server. It can join again.
     ///
     /// # Errors
-    /// `WrongCluster`; `Busy` if another process is the same server; `NoSpace` if there are too many;
-    /// what the store says.
+    /// What the store says.
+    pub fn forget(&mut self, store: &Store, id: &ServerId) -> Result<()> {
+        store.write_for(Purpose::Deletion, |txn| {
+            txn.delete(MEMBERS, id.as_str().as_bytes());
+            Ok(())
+        })?;
+        self.leave_place(id);
+        self.servers.remove(id);
+        Ok(())
+    }
+
+    /// Takes a server in, or up again wherever it is now.
+    ///
+    /// # Errors
+    /// `WrongCluster`; `Busy` if another process is the same server, or may be; `NoSpace` if there are
+    /// too many; what the store says.
     pub fn join(
         &mut self,
         store: &Store,
         join: &Join,
-        is_alive: bool,
-        is_known: bool,
+        circumstances: &Circumstances,
     ) -> Result<Joined> {
+        let is_known = circumstances.is_known;
         self.check_cluster(join.cluster.0, "chunk server")?;
         let before = self.servers.get(&join.server);
-        if let Some(known) = before.filter(|known| known.process != join.process)
-            && (join.boot < known.boot || (join.boot == known.boot && is_alive))
-        {
-            return Err(taken(&join.server, known));
+        if let Some(known) = before {
+            check_last(join, known, circumstances)?;
         }
         if before.is_none() && join.has_chunks && join.cluster.0.is_none() && !is_known {
             return Err(homeless(&join.url));
         }
-        if before.is_none() && self.servers.len() >= limits::SERVERS_MAX {
+        if before.is_none() && self.is_full() {
             return Err(FsError::new(ErrorKind::NoSpace, "there are too many chunk servers"));
         }
         let was = is_known.then(|| ServerId::from(&join.url));
@@ -228,6 +305,15 @@ impl Members {
         let known = Known { url: join.url.clone(), boot: join.boot, process: join.process };
         self.keep(store, &join.server, known, was.as_ref())?;
         Ok(Joined { is_elsewhere, was })
+    }
+
+    /// A server is not where it was any more, if no other one is there already.
+    fn leave_place(&mut self, id: &ServerId) {
+        if let Some(before) = self.servers.get(id)
+            && self.at.get(&before.url) == Some(id)
+        {
+            self.at.remove(&before.url);
+        }
     }
 
     fn keep(
@@ -250,11 +336,7 @@ impl Members {
             // Whoever joins forgets all other masters.
             store.sync()?;
         }
-        if let Some(before) = self.servers.get(id)
-            && self.at.get(&before.url) == Some(id)
-        {
-            self.at.remove(&before.url);
-        }
+        self.leave_place(id);
         self.at.insert(known.url.clone(), id.clone());
         self.servers.insert(id.clone(), known);
         if let Some(was) = was {
@@ -307,6 +389,26 @@ fn to_id(bytes: &[u8]) -> Result<ServerId> {
     std::str::from_utf8(bytes).map_err(|_| damaged())?.parse()
 }
 
+/// Checks that a process may take the place of the one that joined last. How often it was started
+/// says little: a server that was restored from a backup has been started less often.
+///
+/// # Errors
+/// `Busy` if that one is there, or may be.
+fn check_last(join: &Join, known: &Known, circumstances: &Circumstances) -> Result<()> {
+    if known.process == join.process {
+        return Ok(());
+    }
+    let last = circumstances.last.filter(|(process, _)| *process == known.process);
+    let is_alive = circumstances.is_alive;
+    match last.map(|(_, found)| found) {
+        Some(Found::There) => Err(taken(&join.server, known)),
+        Some(Found::Gone) if join.boot > known.boot || !is_alive => Ok(()),
+        Some(Found::Unclear) if !is_alive => Ok(()),
+        // Without one, another process has joined while this one was looked at.
+        Some(Found::Gone | Found::Unclear) | None => Err(awaited(&join.server, known)),
+    }
+}
+
 fn unknown(id: &ServerId) -> FsError {
     let message = format!("no chunk server {} has joined this cluster", id.short());
     FsError::new(ErrorKind::UnknownServer, message)
@@ -322,6 +424,17 @@ fn taken(id: &ServerId, known: &Known) -> FsError {
     FsError::new(ErrorKind::Busy, message)
 }
 
+fn awaited(id: &ServerId, known: &Known) -> FsError {
+    let message = format!(
+        "another process was chunk server {} until a moment ago, at {}: this one is taken for it when \
+         that one has been silent for {} s",
+        id.short(),
+        known.url,
+        limits::HEARTBEAT_TIMEOUT.as_secs()
+    );
+    FsError::new(ErrorKind::Busy, message)
+}
+
 fn homeless(url: &ServerUrl) -> FsError {
     let message = format!(
         "this chunk server holds files of a cluster that is not known, and none of this one is at \
@@ -332,4 +445,119 @@ fn homeless(url: &ServerUrl) -> FsError {
 
 fn damaged() -> FsError {
     FsError::new(ErrorKind::Corrupt, "the table of the cluster's members is damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Circumstances, Found, Members, TABLES};
+    use crate::error::{ErrorKind, Result};
+    use crate::proto::chunk::Optional;
+    use crate::proto::cluster::Join;
+    use crate::store::Store;
+    use crate::types::{ServerId, ServerUrl};
+
+    /// A cluster with one server, whose process 1 was its tenth.
+    struct Cluster {
+        members: Members,
+        store: Store,
+        _dir: tempfile::TempDir,
+    }
+
+    fn joining(process: u64, boot: u64) -> Join {
+        Join {
+            server: ServerId::new(7),
+            url: ServerUrl::new(format!("https://localhost:{}", 9000 + process)).unwrap(),
+            cluster: Optional(None),
+            boot,
+            process,
+            held: 0,
+            has_chunks: false,
+        }
+    }
+
+    impl Cluster {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(dir.path(), &TABLES).unwrap();
+            let members = Members::open(&store).unwrap();
+            let mut cluster = Self { members, store, _dir: dir };
+            cluster.join(&joining(1, 10), None, false).unwrap();
+            cluster
+        }
+
+        fn join(&mut self, join: &Join, last: Option<(u64, Found)>, is_alive: bool) -> Result<()> {
+            let circumstances = Circumstances { last, is_alive, is_known: false };
+            self.members.join(&self.store, join, &circumstances).map(drop)
+        }
+
+        fn kind(&mut self, join: &Join, found: Found, is_alive: bool) -> Option<ErrorKind> {
+            self.join(join, Some((1, found)), is_alive).err().map(|error| error.kind())
+        }
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_a_process_that_answers() {
+        let mut cluster = Cluster::new();
+        for (boot, is_alive) in [(u64::MAX, true), (u64::MAX, false), (10, false), (1, true)] {
+            let refused = cluster.kind(&joining(2, boot), Found::There, is_alive);
+            assert_eq!(refused, Some(ErrorKind::Busy), "{boot} {is_alive}");
+        }
+        let id = ServerId::new(7);
+        cluster.members.check(&id, cluster.members.cluster(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_takes_its_place_at_once() {
+        let mut cluster = Cluster::new();
+        assert_eq!(cluster.kind(&joining(2, 11), Found::Gone, true), None);
+    }
+
+    #[test]
+    fn a_server_from_a_backup_takes_its_place_when_its_heartbeats_have_stopped() {
+        let mut cluster = Cluster::new();
+        for boot in [3, 10] {
+            assert_eq!(cluster.kind(&joining(2, boot), Found::Gone, true), Some(ErrorKind::Busy));
+        }
+        assert_eq!(cluster.kind(&joining(2, 3), Found::Gone, false), None);
+    }
+
+    #[test]
+    fn a_process_that_hangs_is_judged_by_its_heartbeats() {
+        let mut cluster = Cluster::new();
+        for boot in [3, 11] {
+            let refused = cluster.kind(&joining(2, boot), Found::Unclear, true);
+            assert_eq!(refused, Some(ErrorKind::Busy));
+        }
+        assert_eq!(cluster.kind(&joining(2, 3), Found::Unclear, false), None);
+    }
+
+    #[test]
+    fn who_has_joined_while_another_was_looked_for_is_not_put_out() {
+        let mut cluster = Cluster::new();
+        cluster.join(&joining(2, 11), Some((1, Found::Gone)), false).unwrap();
+        for last in [None, Some((1, Found::Gone))] {
+            let error = cluster.join(&joining(3, 12), last, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Busy);
+        }
+    }
+
+    #[test]
+    fn who_is_forgotten_joins_as_a_new_one_and_who_is_named_by_older_records_stays() {
+        let mut cluster = Cluster::new();
+        let id = ServerId::new(7);
+        assert_eq!(cluster.members.not_former(), std::slice::from_ref(&id));
+        cluster.members.forget(&cluster.store, &id).unwrap();
+        let url = joining(1, 10).url;
+        assert_eq!(cluster.members.at(&url), ServerId::from(&url));
+        assert!(!Members::open(&cluster.store).unwrap().has(&id));
+        let circumstances = Circumstances { last: None, is_alive: false, is_known: true };
+        cluster.members.join(&cluster.store, &joining(2, 1), &circumstances).unwrap();
+        assert_eq!(cluster.members.not_former(), []);
+    }
+
+    #[test]
+    fn the_same_process_joins_again_and_again() {
+        let mut cluster = Cluster::new();
+        cluster.join(&joining(1, 10), None, true).unwrap();
+    }
 }

@@ -183,6 +183,17 @@ method! {
     [repeatable] GetSpace = "chunk.space" {} -> Space
 }
 
+method! {
+    /// Whether this is the chunk server with an identity, and its process has a number, as in
+    /// cluster.join. The number itself is told to nobody: who knows it can speak for the server.
+    [repeatable] IsProcess = "chunk.identity" {
+        /// Which server.
+        server: ServerId,
+        /// The number of its process.
+        process: u64,
+    } -> bool
+}
+
 /// `chunk.sync(chunks)`: everything written to these chunks is on the disk; without the parameter
 /// everything that the server has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,10 +46,10 @@ method! {
         url: ServerUrl,
         /// Its cluster, "" if it has none yet.
         cluster: Optional<ClusterId>,
-        /// How often it has been started. Of two processes that say they are the same server, the one
-        /// that was started more often is.
+        /// How often it has been started. One that was started more often takes the place at once of a
+        /// process that is gone; any other when that one's heartbeats have stopped.
         boot: u64,
-        /// Another random number for every start.
+        /// Another random number for every start, which only the server and its master know.
         process: u64,
         /// Bytes of values that it holds: the size it starts with.
         held: u64,
@@ -133,6 +133,8 @@ method! {
         server: ServerId,
         /// Its cluster.
         cluster: ClusterId,
+        /// The number of its process, as in cluster.join.
+        process: u64,
         /// What it holds.
         held: Packed<Vec<(ChunkKey, u64)>>,
     } -> Packed<Vec<ChunkKey>>

@@ -23,6 +23,21 @@ use crate::rpc::shards::{self, Shard};
 use crate::rpc::tls::Trust;
 use crate::rpc::wire::Message;
 
+/// What stands between a caller and a server that cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    /// There is no connection: nobody is there, or the network fails.
+    NoConnection,
+    /// There is no TLS connection: the server's certificate is not accepted, or it speaks no TLS.
+    Tls,
+    /// Another server is there than the one that is meant.
+    OtherServer,
+    /// The server has too much to do.
+    Overload,
+    /// The URL cannot be used.
+    Url,
+}
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -34,7 +49,9 @@ pub enum CallError {
     Unreachable {
         /// The server's URL.
         server: String,
-        /// What stood in the way.
+        /// What kind of thing stood in the way.
+        barrier: Barrier,
+        /// What it was, for people.
         reason: String,
     },
     /// The connection broke before the answer; nobody knows whether the call was carried out.

@@ -18,7 +18,7 @@ mod socket;
 pub mod tls;
 pub mod wire;
 
-pub use client::{CallError, RpcClient};
+pub use client::{Barrier, CallError, RpcClient};
 pub use dxr::Value;
 pub use fault::Fault;
 pub use method::{Answer, Method, Params, WrongType};

@@ -187,8 +187,31 @@ async fn what_nobody_knows_is_not_deleted_at_once() {
     let known = client.create(Ino::ROOT, "file").await.layout[0].key;
     let unknown = ChunkKey { ino: Ino(999), index: 0, incarnation: 0 };
     let held = Packed(vec![(known, 1), (unknown, 1)]);
-    let report = Report { server: server.id.clone(), cluster: server.cluster, held };
+    let report = Report { server: server.id.clone(), cluster: server.cluster, process: 1, held };
     assert_eq!(client.call(report.clone()).await.unwrap().0, [unknown]);
     assert_eq!(client.call(report).await.unwrap().0, [unknown]);
     assert_eq!(client.heartbeat(&server, ROOMY, &[]).await, []);
+}
+
+/// Identities are no secret: anybody may ask for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_another_process_than_the_server_is_refused_and_changes_nothing() {
+    let master = Master::start().await;
+    let server = master.add_server(9001, ROOMY).await;
+    let client = master.client().await;
+    let file = client.create(Ino::ROOT, "file").await;
+    let key = file.layout[0].key;
+    let version = async || {
+        let layout = Layout { ino: file.attr.ino, index: 0, count: 1 };
+        client.call(layout).await.unwrap().0[0].version
+    };
+    let before = version().await;
+    let report = |process, version| {
+        let (server, cluster, held) = (server.id.clone(), server.cluster, vec![(key, version)]);
+        Report { server, cluster, process, held: Packed(held) }
+    };
+    assert_eq!(client.refused(report(2, before + 1)).await, ErrorKind::Busy);
+    assert_eq!(version().await, before);
+    client.call(report(1, before + 1)).await.unwrap();
+    assert_eq!(version().await, before + 1);
 }

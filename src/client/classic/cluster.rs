@@ -9,7 +9,7 @@ use crate::proto::classic::{ChangeSize, Dialect, Entry, Get, GetServer, Put};
 use crate::proto::form;
 use crate::proto::server::{Replace, Replaced, SyncChunk, SyncMaster};
 use crate::proto::values::Done;
-use crate::rpc::{Answer, CallError, Caller, Fault, Method, Registry, Value};
+use crate::rpc::{Answer, Barrier, CallError, Caller, Fault, Method, Registry, Value};
 use crate::types::{Key, ServerUrl, StoredValue, Ttl};
 
 pub(crate) const MASTER: &str = "https://master:1";
@@ -152,7 +152,8 @@ impl Calls for Cluster {
         tokio::task::yield_now().await;
         if self.shared.down.lock().unwrap().contains(url) {
             let (server, reason) = (url.to_owned(), "it is down".to_owned());
-            return Err(CallError::Unreachable { server, reason });
+            let barrier = Barrier::NoConnection;
+            return Err(CallError::Unreachable { server, barrier, reason });
         }
         let registry = &self.shared.registries[url];
         let params = call.into_params();

@@ -153,6 +153,11 @@ impl Servers {
         }
     }
 
+    /// Forgets a server.
+    pub fn forget(&mut self, server: &ServerId) {
+        self.0.remove(server);
+    }
+
     /// Whether a server can take a new chunk.
     #[must_use]
     pub fn has_room(&self, server: &ServerId, now: Timestamp) -> bool {

@@ -89,6 +89,12 @@ pub fn usage(txn: &dyn ReadTxn) -> Result<Vec<(ServerId, u64)>> {
     rows.into_iter().map(|(server, size)| Ok((to_server(&server)?, number(&size)?))).collect()
 }
 
+/// Forgets a server that has no chunks. What it has to delete is kept: it may come back.
+pub fn forget(txn: &mut dyn Txn, server: &ServerId) {
+    txn.delete(USAGE, server.as_str().as_bytes());
+    txn.delete(HEALTH, server.as_str().as_bytes());
+}
+
 /// Keeps in mind what servers have to delete. `named` tells which server a record names.
 pub fn discard(txn: &mut dyn Txn, dropped: &[DroppedChunk], named: impl Fn(&ServerId) -> ServerId) {
     for chunk in dropped {

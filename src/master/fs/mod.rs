@@ -3,6 +3,7 @@
 //!
 //! * [`methods`] offers the methods; [`names`], [`attributes`], [`contents`] carry out `fs.*`;
 //!   [`clients`] is about sessions, events and locks, [`servers`] about chunk servers.
+//! * [`call_back`] asks servers that join who they are; [`unused_members`] makes room for them.
 //! * [`life`] sees to it that numbers are given out once.
 //! * [`place`] finds servers for new chunks; [`reaper`] frees what nobody has open any more.
 //!
@@ -25,6 +26,7 @@ mod reaper;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod unused_members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;

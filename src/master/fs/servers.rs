@@ -8,7 +8,7 @@ use crate::clock;
 use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::master::chunks::{self, Health, Servers, Silence};
-use crate::master::members::Joined;
+use crate::master::members::{Circumstances, Found, Joined};
 use crate::master::namespace::{Namespace, View};
 use crate::proto::Packed;
 use crate::proto::cluster::{
@@ -44,15 +44,14 @@ impl FileSystem {
         Ok(Packed(StatFs { total, free, inodes: usage.inodes }))
     }
 
-    pub(super) fn join(&self, call: Join) -> Result<ClusterId> {
+    /// Takes a server in. `last` says how its last process was found, by its number.
+    pub(super) fn join(&self, call: Join, last: Option<(u64, Found)>) -> Result<ClusterId> {
         let is_known = self.is_known_by_url(&call)?;
+        self.make_room_for(&call.server)?;
         let is_alive = self.is_alive(&call.server);
+        let circumstances = Circumstances { last, is_alive, is_known };
         let mut members = self.master.members_mut();
-        let joined = members.join(&self.store, &call, is_alive, is_known).inspect_err(|error| {
-            // It tries again every few seconds.
-            let line = format!("refused the chunk server at {}: {error}", call.url);
-            self.refusals.warn(&line, || line.clone());
-        })?;
+        let joined = members.join(&self.store, &call, &circumstances)?;
         if let Some(was) = &joined.was {
             self.store.write(|txn| chunks::rename(txn, was, &call.server))?;
             lock(&self.servers).rename(was, &call.server);
@@ -63,6 +62,13 @@ impl FileSystem {
             tracing::info!(server = call.server.short(), url = %call.url, "the chunk server joined");
         }
         Ok(members.cluster())
+    }
+
+    /// Says that a server was refused.
+    pub(super) fn tell_refusal(&self, url: &ServerUrl, error: &FsError) {
+        // It tries again every few seconds.
+        let line = format!("refused the chunk server at {url}: {error}");
+        self.refusals.warn(&line, || line.clone());
     }
 
     /// Whether records name the server by the URL at which it is, because they are older than its
@@ -106,7 +112,7 @@ impl FileSystem {
 
     pub(super) fn heartbeat(&self, call: Heartbeat) -> Result<Packed<Orders>> {
         let Heartbeat { server, cluster, process, total, free, held, disk, deleted, strays } = call;
-        self.master.members().check(&server, cluster, Some(process))?;
+        self.master.members().check(&server, cluster, process)?;
         let health = Health { total, free, held, disk };
         let now = clock::uptime();
         let is_news = lock(&self.servers).heard(&server, health, strays.0, now)?;
@@ -128,12 +134,12 @@ impl FileSystem {
     }
 
     pub(super) fn report(&self, call: Report) -> Result<Packed<Vec<ChunkKey>>> {
-        let Report { server, cluster, held: Packed(held) } = call;
+        let Report { server, cluster, process, held: Packed(held) } = call;
         if held.len() > limits::REPORT_PAGE_MAX {
             let message = format!("{} chunks in one report are too many", held.len());
             return Err(FsError::new(ErrorKind::TooBig, message));
         }
-        self.master.members().check(&server, cluster, None)?;
+        self.master.members().check(&server, cluster, process)?;
         let (newer, strays) = self.sort_out(&server, held)?;
         self.take_newer(&newer)?;
         self.look_ahead(&strays)?;

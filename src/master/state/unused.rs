@@ -78,6 +78,7 @@ impl State {
         }
         while self.unused.len() >= limits::SERVERS_UNUSED_MAX {
             let Some(unused) = self.unused.pop() else { break };
+            tracing::warn!(server = unused.short(), "forgotten: too many servers have no file");
             self.unregister(&unused)?;
         }
         self.register(server, 0)?;
@@ -85,8 +86,36 @@ impl State {
         Ok(())
     }
 
+    /// Whether there is no room for one more server.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.server_count >= limits::SERVERS_MAX
+    }
+
+    /// Those of the servers that have nothing of a file.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn without_files(&self, mut servers: Vec<ServerId>) -> Result<Vec<ServerId>> {
+        let sizes: HashMap<_, _> = self.sizes()?.into_iter().collect();
+        let has_none = |size: Option<&u64>| size.is_none_or(|bytes| *bytes == 0);
+        servers.retain(|id| has_none(sizes.get(id)) && has_none(self.native.get(id)));
+        Ok(servers)
+    }
+
+    /// Forgets a server that has nothing, if it is known.
+    ///
+    /// # Errors
+    /// `Busy` if it has something; what the store says.
+    pub fn leave(&mut self, server: &ServerId) -> Result<()> {
+        if self.is_registered(server)? {
+            self.unregister(server)?;
+        }
+        self.native.remove(server);
+        Ok(())
+    }
+
     fn unregister(&mut self, server: &ServerId) -> Result<()> {
-        tracing::warn!(server = server.short(), "forgotten: too many servers have no file");
         self.logged.write(|txn| accounts::unregister(txn, server))?;
         self.placement.remove(server);
         self.server_count = self.server_count.saturating_sub(1);

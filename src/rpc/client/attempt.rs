@@ -14,8 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::limits;
-use crate::rpc::client::CallError;
 use crate::rpc::client::connector::Connector;
+use crate::rpc::client::{Barrier, CallError};
 use crate::rpc::fault::Fault;
 use crate::rpc::program::OWN_USER_AGENT;
 use crate::rpc::registry::SERVER_MEANT;
@@ -36,9 +36,9 @@ const XML_SIZE_INLINE_MAX: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The server has certainly not carried it out, and may do so another time.
-    NotSent { reason: String },
+    NotSent { barrier: Barrier, reason: String },
     /// The server cannot be spoken to, however often one tries.
-    Refused { reason: String },
+    Refused { barrier: Barrier, reason: String },
     /// The connection broke after something was sent.
     Lost { reason: String },
     /// There was an answer, but not one that can be read.
@@ -51,8 +51,8 @@ impl Failure {
     pub(super) fn into_error(self, url: &str, method: &'static str) -> CallError {
         let server = shown(url);
         match self {
-            Self::NotSent { reason } | Self::Refused { reason } => {
-                CallError::Unreachable { server, reason }
+            Self::NotSent { barrier, reason } | Self::Refused { barrier, reason } => {
+                CallError::Unreachable { server, barrier, reason }
             }
             Self::Lost { reason } => CallError::Lost { server, reason },
             Self::Senseless { reason } => CallError::Protocol { server, reason },
@@ -105,7 +105,7 @@ impl Sender {
             .header(ACCEPT, Form::Binary.media_type())
             .header(USER_AGENT, HeaderValue::from_static(OWN_USER_AGENT))
             .body(body)
-            .map_err(|error| Failure::Refused { reason: error.to_string() })?;
+            .map_err(|error| unusable(&error))?;
         if let Some(server) = server {
             request.headers_mut().insert(SERVER_MEANT, server);
         }
@@ -136,7 +136,7 @@ impl Sender {
             (Form::Binary, Form::Xml) => {
                 self.binary_readers().remove(url);
                 let reason = "it does not read binary calls any more".to_owned();
-                return Err(Failure::NotSent { reason });
+                return Err(Failure::NotSent { barrier: Barrier::OtherServer, reason });
             }
             (Form::Xml, Form::Xml) | (Form::Binary, Form::Binary) => {}
         }
@@ -147,12 +147,12 @@ impl Sender {
         if let Some(error) = find::<rustls::Error>(error) {
             let reason = self.trust.explain(error);
             // A certificate is no better the next time.
-            return Failure::Refused { reason };
+            return Failure::Refused { barrier: Barrier::Tls, reason };
         }
         let reason = root(error).to_string();
         let was_not_begun = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
         if error.is_connect() || was_not_begun {
-            Failure::NotSent { reason }
+            Failure::NotSent { barrier: Barrier::NoConnection, reason }
         } else {
             Failure::Lost { reason }
         }
@@ -169,22 +169,26 @@ struct Endpoint {
 /// Where to post to: Python's servers, and ours, are at `/RPC2` and `/`. Behind a `#` stands which
 /// server is meant.
 fn endpoint(address: &str) -> Result<Endpoint, Failure> {
-    let refused = |reason: &dyn std::fmt::Display| Failure::Refused {
-        reason: format!("its URL cannot be used ({reason}); it looks like https://host:8443"),
-    };
     let (url, server) = match address.split_once('#') {
         Some((url, server)) => (url, Some(HeaderValue::from_str(server))),
         None => (address, None),
     };
-    let server = server.transpose().map_err(|error| refused(&error))?;
-    let authority = url.strip_prefix("https://").ok_or_else(|| refused(&"it is not https"))?;
+    let server = server.transpose().map_err(|error| unusable(&error))?;
+    let authority = url.strip_prefix("https://").ok_or_else(|| unusable(&"it is not https"))?;
     let uri = match authority.split_once('/') {
         None => format!("{url}/RPC2"),
         Some((_, "")) => format!("{url}RPC2"),
         Some(_) => url.to_owned(),
     };
-    let uri = uri.parse().map_err(|error| refused(&error))?;
+    let uri = uri.parse().map_err(|error| unusable(&error))?;
     Ok(Endpoint { uri, server })
+}
+
+fn unusable(reason: &dyn std::fmt::Display) -> Failure {
+    Failure::Refused {
+        barrier: Barrier::Url,
+        reason: format!("its URL cannot be used ({reason}); it looks like https://host:8443"),
+    }
 }
 
 async fn read(response: Response<Incoming>) -> Result<Result<Value, Fault>, Failure> {
@@ -232,10 +236,11 @@ async fn refused(status: StatusCode, body: &mut Incoming) -> Failure {
     let text = String::from_utf8_lossy(&text);
     let reason = format!("HTTP {status}: {}", shortened(text.trim()));
     if status == StatusCode::MISDIRECTED_REQUEST {
-        return Failure::Refused { reason: "another server is there now".to_owned() };
+        let reason = "another server is there now".to_owned();
+        return Failure::Refused { barrier: Barrier::OtherServer, reason };
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        return Failure::NotSent { reason };
+        return Failure::NotSent { barrier: Barrier::Overload, reason };
     }
     Failure::Senseless { reason }
 }
