@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::proto::chunk::IsProcess;
 use crate::random;
 use crate::rpc::Registry;
-use crate::store::{ReadTxn, Store, Table};
+use crate::store::{Purpose, ReadTxn, Store, Table};
 use crate::types::{ClusterId, ServerId};
 
 /// What is known of this server: [`ID`], [`CLUSTER`] (128 bits each), [`BOOT`], [`UPTIME`] (64 bits,
@@ -47,7 +47,7 @@ impl Identity {
         let is_new = id.is_none();
         let id = id.map_or_else(random::bits_128, Ok)?;
         let boot = boot + 1;
-        let counted = store.write(|txn| {
+        let counted = store.write_for(Purpose::Deletion, |txn| {
             txn.put(IDENTITY, ID, &id.to_be_bytes());
             txn.put(IDENTITY, BOOT, &boot.to_be_bytes());
             Ok(())
@@ -108,7 +108,7 @@ impl Identity {
         if self.cluster() == Some(cluster) {
             return Ok(());
         }
-        self.store.write(|txn| {
+        self.store.write_for(Purpose::Deletion, |txn| {
             txn.put(IDENTITY, CLUSTER, &cluster.number().to_be_bytes());
             Ok(())
         })?;

@@ -360,7 +360,8 @@ pub fn named(txn: &dyn ReadTxn, name: &ServerId) -> Result<ServerId> {
 /// Gives the cluster and this master their identities, and answers that of the cluster.
 fn found(store: &Store) -> Result<u128> {
     let (cluster, node) = (random::bits_128()?, random::bits_128()?);
-    store.write(|txn| {
+    // An upgrade of a full disk has to start, too.
+    store.write_for(Purpose::Deletion, |txn| {
         txn.put(CLUSTER, CLUSTER_ID, &cluster.to_be_bytes());
         txn.put(CLUSTER, NODE_ID, &node.to_be_bytes());
         Ok(())
