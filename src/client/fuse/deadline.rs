@@ -3,8 +3,8 @@
 //! A system call may be several requests, one after the other, and must not take longer than one of
 //! them. Two cases are of the kernel's own making: a program waits for pages that are read ahead, and
 //! when that fails the kernel asks for them once more; and who changes a directory waits in the kernel
-//! until the one before is answered. So whoever comes right behind a request on the same inode that
-//! was not answered in time has waited as long as that one, and gets what is left, which is next to
+//! until the one before is answered; a rename or link holds up several. So whoever comes right behind a
+//! request on the same inode that was not answered in time has waited as long as that one, and gets what is left, which is next to
 //! nothing. It may still be answered, if the servers are back.
 
 use std::collections::HashMap;
@@ -16,6 +16,10 @@ use fuser::INodeNo;
 
 use super::who;
 use crate::limits;
+
+/// Stands for what all renames from one directory to another wait for in the kernel
+/// (`s_vfs_rename_mutex`). No inode has this number.
+pub(super) const RENAMES: INodeNo = INodeNo(u64::MAX);
 
 /// How long after a request that was not answered in time another one is taken for one that waited
 /// behind it.
@@ -71,15 +75,21 @@ impl Deadlines {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The deadline of a request on an inode. One that `is_repeated` the kernel makes again by itself
-    /// for the same thread.
-    pub(super) fn of(&self, ino: INodeNo, thread: u32, is_repeated: bool) -> Option<Deadline> {
+    /// The deadline of a request on some inodes: it may have waited for each of them. One that
+    /// `is_repeated` the kernel makes again by itself for the same thread.
+    pub(super) fn of(
+        &self,
+        inodes: impl IntoIterator<Item = INodeNo>,
+        thread: u32,
+        is_repeated: bool,
+    ) -> Option<Deadline> {
         let timeout = self.timeout?;
         let now = Instant::now();
         let whole = timeout - reserve(timeout);
         let left = match self.has_late.load(Ordering::Acquire) {
             true => {
-                self.left_behind(ino, thread, is_repeated, timeout / CALLS_PART).unwrap_or(whole)
+                let grace = timeout / CALLS_PART;
+                self.left_behind(inodes, (thread, is_repeated), grace).unwrap_or(whole)
             }
             false => whole,
         };
@@ -90,27 +100,23 @@ impl Deadlines {
     /// What is left for a request that has waited behind others.
     fn left_behind(
         &self,
-        ino: INodeNo,
-        thread: u32,
-        is_repeated: bool,
+        inodes: impl IntoIterator<Item = INodeNo>,
+        (thread, is_repeated): (u32, bool),
         grace: Duration,
     ) -> Option<Duration> {
         let mut all = self.late();
         all.retain(|_, late| late.last.elapsed() < BEHIND);
         self.has_late.store(!all.is_empty(), Ordering::Release);
-        let late = all.get(&ino)?;
-        let was_late = late.threads.contains(&thread);
-        // A process that began later cannot have waited, as those of a shell script.
-        let is_younger = late.last_thread.is_some_and(|last| thread > last);
-        if (was_late && !is_repeated) || (!was_late && is_younger) {
-            return None;
-        }
-        // Less and less, so that all of them together get little.
-        Some(grace.checked_div(1 << late.count.min(16)).unwrap_or_default().max(GRACE_MIN))
+        let behind = inodes.into_iter().filter_map(|ino| all.get(&ino));
+        behind.filter_map(|late| late.left(thread, is_repeated, grace)).min()
     }
 
     /// A request was not answered in time.
-    pub(super) fn missed(&self, ino: INodeNo, thread: u32) {
+    pub(super) fn missed(&self, inodes: impl IntoIterator<Item = INodeNo>, thread: u32) {
+        inodes.into_iter().for_each(|ino| self.note_late(ino, thread));
+    }
+
+    fn note_late(&self, ino: INodeNo, thread: u32) {
         let now = Instant::now();
         let mut all = self.late();
         if all.len() >= limits::LATE_INODES_MAX && !all.contains_key(&ino) {
@@ -130,10 +136,25 @@ impl Deadlines {
     }
 
     /// A request was answered: those behind it have all their time again.
-    pub(super) fn met(&self, ino: INodeNo) {
+    pub(super) fn met(&self, inodes: impl IntoIterator<Item = INodeNo>) {
         if self.has_late.load(Ordering::Acquire) {
-            self.late().remove(&ino);
+            let mut all = self.late();
+            inodes.into_iter().for_each(|ino| drop(all.remove(&ino)));
         }
+    }
+}
+
+impl Late {
+    /// What is left for a thread that has waited behind these; `None` if it has not.
+    fn left(&self, thread: u32, is_repeated: bool, grace: Duration) -> Option<Duration> {
+        let was_late = self.threads.contains(&thread);
+        // A process that began later cannot have waited, as those of a shell script.
+        let is_younger = self.last_thread.is_some_and(|last| thread > last);
+        if (was_late && !is_repeated) || (!was_late && is_younger) {
+            return None;
+        }
+        // Less and less, so that all of them together get little.
+        Some(grace.checked_div(1 << self.count.min(16)).unwrap_or_default().max(GRACE_MIN))
     }
 }
 
@@ -148,7 +169,7 @@ mod tests {
 
     use fuser::INodeNo;
 
-    use super::{Deadline, Deadlines};
+    use super::{Deadline, Deadlines, RENAMES};
 
     const TIMEOUT: Duration = Duration::from_secs(20);
     const HERE: INodeNo = INodeNo(7);
@@ -161,28 +182,41 @@ mod tests {
     fn who_waits_behind_a_request_that_was_late_has_no_time_of_its_own() {
         let this = std::process::id();
         let deadlines = Deadlines::new(Some(TIMEOUT));
-        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10);
-        deadlines.missed(HERE, 1);
+        assert!(left(deadlines.of([HERE], this, false)) > TIMEOUT * 8 / 10);
+        deadlines.missed([HERE], 1);
         let together: Duration = (0..100)
             .map(|_| {
-                let left = left(deadlines.of(HERE, this, false));
-                deadlines.missed(HERE, 1);
+                let left = left(deadlines.of([HERE], this, false));
+                deadlines.missed([HERE], 1);
                 left
             })
             .sum();
         assert!(together < TIMEOUT / 10, "{together:?}");
-        assert!(left(deadlines.of(INodeNo(8), this, false)) > TIMEOUT * 8 / 10, "another inode");
-        deadlines.met(HERE);
-        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10, "it was answered");
+        assert!(left(deadlines.of([INodeNo(8)], this, false)) > TIMEOUT * 8 / 10, "another inode");
+        deadlines.met([HERE]);
+        assert!(left(deadlines.of([HERE], this, false)) > TIMEOUT * 8 / 10, "it was answered");
+    }
+
+    #[test]
+    fn a_request_on_several_inodes_holds_all_of_them_up() {
+        let this = std::process::id();
+        let deadlines = Deadlines::new(Some(TIMEOUT));
+        let there = INodeNo(8);
+        deadlines.missed([HERE, there, RENAMES], 1);
+        assert!(left(deadlines.of([there], this, false)) < TIMEOUT / 10);
+        assert!(left(deadlines.of([INodeNo(9), RENAMES], this, false)) < TIMEOUT / 10);
+        deadlines.met([there, RENAMES]);
+        assert!(left(deadlines.of([there, RENAMES], this, false)) > TIMEOUT * 8 / 10);
+        assert!(left(deadlines.of([HERE, there], this, false)) < TIMEOUT / 10);
     }
 
     #[test]
     fn who_was_late_itself_begins_anew_unless_the_kernel_asks_again() {
         let this = std::process::id();
         let deadlines = Deadlines::new(Some(TIMEOUT));
-        deadlines.missed(HERE, this);
-        assert!(left(deadlines.of(HERE, this, false)) > TIMEOUT * 8 / 10);
-        assert!(left(deadlines.of(HERE, this, true)) < TIMEOUT / 10);
-        assert!(Deadlines::new(None).of(HERE, this, false).is_none());
+        deadlines.missed([HERE], this);
+        assert!(left(deadlines.of([HERE], this, false)) > TIMEOUT * 8 / 10);
+        assert!(left(deadlines.of([HERE], this, true)) < TIMEOUT / 10);
+        assert!(Deadlines::new(None).of([HERE], this, false).is_none());
     }
 }
