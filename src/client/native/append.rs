@@ -8,7 +8,8 @@ use super::inodes::OpenFile;
 use crate::error::Result;
 use crate::proto::Packed;
 use crate::proto::fs::{AbortAppend, Append, Appended};
-use crate::types::Credentials;
+use crate::rpc::Patience;
+use crate::types::{Credentials, Ino};
 
 impl<C: Cluster> NativeFs<C> {
     /// Makes room at the end of the file.
@@ -57,7 +58,9 @@ impl<C: Cluster> NativeFs<C> {
             false => self.flush_inode(&file.inode).await,
         };
         if sent.is_err() {
-            self.abort_append(file, appended, length, who).await;
+            // Whoever waited may have no time left, or be gone; the zeros would stay.
+            let abort = self.abort_append(file, appended, length, who);
+            Patience::default().scope(abort).await;
         }
         sent
     }
@@ -93,13 +96,22 @@ impl<C: Cluster> NativeFs<C> {
                 self.cache.drop_pages(ino);
                 let mut state = inode.state();
                 state.forget_contents();
+                let is_refused = attr.size > appended.offset;
                 state.attr = attr;
+                drop(state);
+                if is_refused {
+                    self.tell_of_zeros(ino, "the file has been changed since");
+                }
             }
-            Err(error) => {
-                tracing::warn!(%ino, "the room of an append that failed stays, as zeros: {error}");
-            }
+            Err(error) => self.tell_of_zeros(ino, &error.to_string()),
         }
         let now = inode.state().attr.clone();
         self.notify.get().inspect(|notify| notify.attributes_now(&now));
+    }
+
+    fn tell_of_zeros(&self, ino: Ino, why: &str) {
+        self.told_log.warn(&format!("zeros: {why}"), || {
+            format!("{}: the room of an append that failed stays, as zeros: {why}", self.shown(ino))
+        });
     }
 }

@@ -16,6 +16,7 @@ use super::told::Told;
 use crate::client::vfs::Notify;
 use crate::error::Result;
 use crate::limits;
+use crate::ratelimit::RateLimit;
 use crate::rpc::Patience;
 use crate::types::{Attr, Ino, shown_path};
 
@@ -32,6 +33,8 @@ pub struct NativeFs<C> {
     pub(super) told: Told,
     /// Who is told what the kernel must forget.
     pub(super) notify: OnceLock<Arc<dyn Notify>>,
+    /// What the log was told of lately.
+    pub(super) told_log: RateLimit,
 }
 
 impl<C: Cluster> NativeFs<C> {
@@ -49,6 +52,7 @@ impl<C: Cluster> NativeFs<C> {
             dirty_bytes: AtomicU64::new(0),
             told: Told::new(),
             notify: OnceLock::new(),
+            told_log: RateLimit::default(),
         };
         fs.attach_session().await?;
         Ok(Arc::new(fs))
@@ -141,8 +145,10 @@ impl<C: Cluster> NativeFs<C> {
             let mut state = inode.state();
             state.is_flushing = false;
             if let Err(error) = outcome {
-                let path = fs.shown(inode.ino);
-                tracing::warn!("what was written to {path} could not be sent yet: {error}");
+                fs.told_log.warn(&format!("unsent: {error}"), || {
+                    let path = fs.shown(inode.ino);
+                    format!("what was written to {path} could not be sent yet: {error}")
+                });
                 state.fail(error);
             }
         });
