@@ -43,7 +43,7 @@ use crate::types::{Credentials, Ino, shown_path};
 
 use answer::{Answer, Telling};
 use convert::{bytes, errno, mount_options};
-use deadline::{Deadline, Deadlines, RENAMES};
+use deadline::{Caller, Deadline, Deadlines, RENAMES};
 use direct::mount_directly;
 use notify::KernelNotify;
 use report::Reports;
@@ -204,6 +204,16 @@ impl Subject {
         Self { also: [Some(number), None], ..self }
     }
 
+    /// For a lookup, which may be a part of a rename.
+    fn of_lookup(self) -> Self {
+        Self { also: [Some(RENAMES), None], ..self }
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        let may_repeat = matches!(self.operation, "read" | "lookup");
+        Caller { thread: self.thread, name: &self.name, may_repeat }
+    }
+
     /// All that others may wait for until it is answered.
     fn held(&self) -> impl Iterator<Item = INodeNo> + use<> {
         std::iter::once(self.ino).chain(self.also.into_iter().flatten())
@@ -261,8 +271,7 @@ impl<V: Vfs> Adapter<V> {
         R: Answer<T>,
         U: Future<Output = Result<()>> + Send,
     {
-        let is_repeated = subject.operation == "read";
-        let deadline = self.shared.deadlines.of(subject.held(), subject.thread, is_repeated);
+        let deadline = self.shared.deadlines.of(subject.held(), subject.caller());
         // Work without a deadline ends with the wish of whoever waits for it.
         let given_up = deadline.is_none().then(CancellationToken::new);
         let mut work = Box::pin(patience(deadline, given_up.clone()).scope(work));
@@ -286,7 +295,7 @@ impl<V: Vfs> Adapter<V> {
             match &outcome {
                 Ok(_) => shared.deadlines.met(subject.held()),
                 Err(error) if error.kind().is_late() => {
-                    shared.deadlines.missed(subject.held(), subject.thread)
+                    shared.deadlines.missed(subject.held(), subject.caller());
                 }
                 Err(_) => {}
             }

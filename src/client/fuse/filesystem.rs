@@ -89,8 +89,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
-        let (subject, name, who) =
-            (at(request, "lookup", parent, child), name(child), self.who(request, 0));
+        let subject = at(request, "lookup", parent, child).of_lookup();
+        let (name, who) = (name(child), self.who(request, 0));
         let (reply, number) = (LookupReply(reply), ino(parent));
         // Only for file handles does the kernel ask for these, with any inode for the parent.
         match child.as_encoded_bytes() {
