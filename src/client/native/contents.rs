@@ -48,6 +48,7 @@ impl<C: Cluster> NativeFs<C> {
         // A page that a mapping made dirty may be written through any handle of the file.
         file.permit(Access::WRITE)?;
         self.check_locks(&file)?;
+        self.check_open()?;
         file.untold_failure()?;
         let length = data.len() as u64;
         if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {

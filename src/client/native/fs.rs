@@ -1,6 +1,6 @@
 //! The native file system of one mount: what its operations share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::inodes::Inodes;
 use super::session::SessionState;
 use super::told::Told;
 use crate::client::vfs::Notify;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::ratelimit::RateLimit;
 use crate::rpc::Patience;
@@ -35,6 +35,7 @@ pub struct NativeFs<C> {
     pub(super) notify: OnceLock<Arc<dyn Notify>>,
     /// What the log was told of lately.
     pub(super) told_log: RateLimit,
+    is_closed: AtomicBool,
 }
 
 impl<C: Cluster> NativeFs<C> {
@@ -53,6 +54,7 @@ impl<C: Cluster> NativeFs<C> {
             told: Told::new(),
             notify: OnceLock::new(),
             told_log: RateLimit::default(),
+            is_closed: AtomicBool::new(false),
         };
         fs.attach_session().await?;
         Ok(Arc::new(fs))
@@ -111,6 +113,20 @@ impl<C: Cluster> NativeFs<C> {
     /// The path of a file below the mountpoint, or what is known of it, for people.
     pub(super) fn shown(&self, ino: Ino) -> String {
         self.told.path(ino).map_or_else(|| format!("inode {ino}"), |path| shown_path(&path))
+    }
+
+    /// Takes no more writes from now on: nobody would send them.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// # Errors
+    /// `Io` after [`Self::close`].
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.is_closed.load(Ordering::Acquire) {
+            true => Err(FsError::new(ErrorKind::Io, "the mount has ended")),
+            false => Ok(()),
+        }
     }
 
     /// Ends the session: locks and open files of this mount are free at once.
