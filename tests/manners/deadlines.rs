@@ -200,7 +200,8 @@ fn no_system_call_takes_longer_than_the_timeout() {
 fn times(calls: Vec<(Duration, Box<dyn FnOnce() + Send>)>) -> Vec<Duration> {
     let run = |(later, call): (Duration, Box<dyn FnOnce() + Send>)| {
         thread::spawn(move || {
-            thread::sleep(later);
+            let begin = Instant::now();
+            wait_until("its turn has come", SOON, || begin.elapsed() >= later);
             let start = Instant::now();
             call();
             start.elapsed()
