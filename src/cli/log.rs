@@ -21,7 +21,7 @@ const CRATES: [&str; 8] =
     ["htfs", "fjall", "fuser", "hyper", "hyper_util", "lsm_tree", "rustls", "tokio"];
 
 /// The modules of this crate, which filters can name.
-const MODULES: [&str; 21] = [
+const MODULES: [&str; 22] = [
     "addresses",
     "admin",
     "chunk",
@@ -40,6 +40,7 @@ const MODULES: [&str; 21] = [
     "pickle",
     "proto",
     "random",
+    "ratelimit",
     "rpc",
     "store",
     "types",

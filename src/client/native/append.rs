@@ -53,9 +53,11 @@ impl<C: Cluster> NativeFs<C> {
         length: u64,
         who: &Credentials,
     ) -> Result<()> {
+        // Held until the bytes are forgotten: a flush that waits, as that of a close, would send them.
+        let _turn = file.inode.turn.lock().await;
         let sent = match file.is_sync {
-            true => self.sync_inode(&file.inode).await,
-            false => self.flush_inode(&file.inode).await,
+            true => self.sync_in_turn(&file.inode).await,
+            false => self.flush_in_turn(&file.inode).await,
         };
         if sent.is_err() {
             // Whoever waited may have no time left, or be gone; the zeros would stay.
@@ -67,6 +69,7 @@ impl<C: Cluster> NativeFs<C> {
 
     /// The master gives the room back only if nobody has changed the file since, this mount included:
     /// bytes that somebody appended behind it stay where they are, and so does the room, as zeros.
+    /// The caller holds the turn.
     async fn abort_append(
         &self,
         file: &OpenFile,
@@ -75,7 +78,6 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) {
         let inode = &file.inode;
-        let _turn = inode.turn.lock().await;
         {
             let mut state = inode.state();
             let before = state.dirty.byte_count();

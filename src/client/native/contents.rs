@@ -115,9 +115,17 @@ impl<C: Cluster> NativeFs<C> {
             let _turn = inode.turn.lock().await;
             self.flush_to(Goal::Durable, inode).await?
         };
-        if has_sent {
-            return Ok(());
-        }
+        if has_sent { Ok(()) } else { self.sync_sent(inode).await }
+    }
+
+    /// As [`Self::sync_inode`], for a caller that holds the turn.
+    pub(super) async fn sync_in_turn(&self, inode: &Arc<Inode>) -> Result<()> {
+        let has_sent = self.flush_to(Goal::Durable, inode).await?;
+        if has_sent { Ok(()) } else { self.sync_sent(inode).await }
+    }
+
+    /// Syncs what was sent before.
+    async fn sync_sent(&self, inode: &Arc<Inode>) -> Result<()> {
         // Each is durable by itself, so they need not wait for each other.
         let (contents, names) =
             tokio::join!(self.sync_contents(inode, Vec::new()), self.sync_names());
