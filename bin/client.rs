@@ -175,7 +175,7 @@ async fn run(args: &Args, shutdown: CancellationToken) -> Result<()> {
     };
     // What cannot be mounted needs no servers.
     client::mount::check(&args.mountpoint)?;
-    let servers = Embedded::start(dir).await?;
+    let Some(servers) = Embedded::start(dir, &shutdown).await? else { return Ok(()) };
     let (master, ca) = (servers.master_url().to_owned(), servers.certificate().to_owned());
     tell(dir, &master, &ca);
     let config = Config::new(args.mountpoint.clone(), master, ca);

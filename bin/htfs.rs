@@ -44,7 +44,7 @@ enum Command {
         master: ServerUrl,
 
         /// Ask this server instead; can be given several times
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "HOST:PORT", value_parser = cli::values::server_url)]
         server: Vec<ServerUrl>,
 
         #[command(flatten)]
@@ -58,7 +58,12 @@ enum Command {
         htfs log --server https://localhost:9001 --limit 5 --ca keys/cacert.pem")]
     Log {
         /// The server to ask
-        #[arg(long, value_name = "URL", default_value = "https://localhost:8443")]
+        #[arg(
+            long,
+            value_name = "HOST:PORT",
+            default_value = "localhost:8443",
+            value_parser = cli::values::server_url
+        )]
         server: ServerUrl,
 
         /// How many operations to show at most
@@ -79,7 +84,12 @@ enum Command {
         htfs gc --master https://localhost:8443 --ca keys/cacert.pem")]
     Gc {
         /// The master to ask
-        #[arg(long, value_name = "URL", default_value = "https://localhost:8443")]
+        #[arg(
+            long,
+            value_name = "HOST[:PORT]",
+            default_value = "localhost:8443",
+            value_parser = cli::values::master_url
+        )]
         master: ServerUrl,
 
         /// Let the servers remove them now, for good

@@ -11,6 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::error::{ErrorKind, FsError, Result};
 use crate::listen::Listen;
 use crate::store::file;
@@ -36,12 +38,14 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts the servers of a directory, which is made if it is not there, and waits until the
-    /// master knows them all.
+    /// master knows them all. `None` if `shutdown` comes before that; they have stopped then, as they
+    /// have after an error.
     ///
     /// # Errors
     /// One line that says what stands in the way: no openssl, a port that is taken, a directory
-    /// that cannot be written, is in use, or has something that belongs to somebody else.
-    pub async fn start(dir: &Path) -> Result<Self> {
+    /// that cannot be written, is in use, or has something that belongs to somebody else; or files
+    /// that its master does not know.
+    pub async fn start(dir: &Path, shutdown: &CancellationToken) -> Result<Option<Self>> {
         file::create_private_dir(dir).map_err(|error| error.context(dir.display()))?;
         check_owner(dir)?;
         let (certificate, key) = (dir.join("keys/cacert.pem"), dir.join("keys/privkey.pem"));
@@ -49,7 +53,6 @@ impl Embedded {
             tokio::task::block_in_place(|| make_keys(&dir.join("keys")))?;
         }
         let ports = remembered_ports(&dir.join("ports"))?;
-        let listen = |port| Listen { host: "localhost".to_owned(), port };
         let master = master::start(master::Config {
             listen: listen(ports[0]),
             ..master::Config::new(dir.join("master"), certificate.clone(), key.clone())
@@ -57,17 +60,29 @@ impl Embedded {
         .await
         .map_err(|error| explain_port(error, dir))?;
         let mut running = Self { master, chunks: Vec::new(), certificate: certificate.clone() };
-        for (number, port) in ports[1..].iter().enumerate() {
-            let data_dir = dir.join(format!("chunk-{}", number + 1));
-            let url = running.master.url().to_owned();
-            let config = chunk::Config::new(url, data_dir, certificate.clone(), key.clone());
+        match shutdown.run_until_cancelled(running.start_chunks(dir, &ports[1..], &key)).await {
+            Some(Ok(())) => Ok(Some(running)),
+            Some(Err(error)) => {
+                running.stop().await.ok();
+                Err(error)
+            }
+            None => running.stop().await.map(|()| None),
+        }
+    }
+
+    /// Starts the chunk servers, and waits until the master knows them.
+    async fn start_chunks(&mut self, dir: &Path, ports: &[u16], key: &Path) -> Result<()> {
+        let data_dirs = (1..).map(|number| dir.join(format!("chunk-{number}")));
+        for (data_dir, port) in data_dirs.clone().zip(ports) {
+            let (url, certificate) = (self.master.url().to_owned(), self.certificate.clone());
+            let config = chunk::Config::new(url, data_dir, certificate, key.to_owned());
             let started = chunk::start(chunk::Config { listen: listen(*port), ..config }).await;
-            running.chunks.push(started.map_err(|error| explain_port(error, dir))?);
+            self.chunks.push(started.map_err(|error| explain_port(error, dir))?);
         }
-        for chunk in &mut running.chunks {
-            chunk.joined().await;
+        for (chunk, data_dir) in self.chunks.iter_mut().zip(data_dirs) {
+            chunk.joined().await.map_err(|error| explain_stranger(&error, dir, &data_dir))?;
         }
-        Ok(running)
+        Ok(())
     }
 
     /// The master's URL.
@@ -182,6 +197,10 @@ fn remembered_ports(path: &Path) -> Result<Vec<u16>> {
     }
 }
 
+fn listen(port: u16) -> Listen {
+    Listen { host: "localhost".to_owned(), port }
+}
+
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
@@ -196,4 +215,14 @@ fn explain_port(error: FsError, dir: &Path) -> FsError {
          directory, has one of them now and must stop first",
         dir.display()
     ))
+}
+
+/// Says what to do if a master does not know the files that a chunk server has.
+fn explain_stranger(error: &FsError, dir: &Path, data_dir: &Path) -> FsError {
+    let (dir, data_dir) = (dir.display(), data_dir.display());
+    let message = format!(
+        "{data_dir} has the contents of files that {dir}/master does not know: put the {dir}/master \
+         back that they belong to, or, if they may be lost, remove {data_dir} ({error})"
+    );
+    FsError::new(error.kind(), message)
 }

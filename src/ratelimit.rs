@@ -37,6 +37,15 @@ impl RateLimit {
         }
     }
 
+    /// The same for what is no more than good to know.
+    pub fn info(&self, what: &str, line: impl FnOnce() -> String) {
+        match self.take_turn(what, Instant::now()) {
+            None => tracing::debug!("{}", line()),
+            Some(0) => tracing::info!("{}", line()),
+            Some(more) => tracing::info!("{} ({more} more before)", line()),
+        }
+    }
+
     /// Whether it is time to tell of something, and how often it was not told since the last time.
     fn take_turn(&self, what: &str, now: Instant) -> Option<u64> {
         let mut all = self.told();

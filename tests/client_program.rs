@@ -228,3 +228,19 @@ fn a_mount_that_somebody_else_unmounts_ends_the_client() {
     common::run(Command::new("fusermount3").arg("-u").arg(&embedded.mountpoint));
     common::wait_until("the client ends", common::SOON, || !embedded.process.is_running());
 }
+
+#[test]
+fn an_embedded_system_without_its_master_says_what_to_do() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let mut embedded = Embedded::start(dir.path());
+    fs::write(embedded.mountpoint.join("f"), "x").unwrap();
+    assert!(embedded.process.terminate().success(), "{}", embedded.process.log());
+    let data = dir.path().join("data");
+    fs::remove_dir_all(data.join("master")).unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_client")]).arg(&embedded.mountpoint);
+    let line = complaint(command.arg("--embedded").arg(&data));
+    let words = format!("files that {}/master does not know: put", data.display());
+    assert!(line.contains(&words), "{line}");
+}

@@ -128,7 +128,7 @@ fn chunk_on(disk: &Disk, master: &str) -> (tokio::runtime::Runtime, chunk::Runni
     let config = chunk::Config::new(master.to_owned(), disk.path.join("data"), cert, key);
     let config = chunk::Config { reclaim_age_min: Duration::ZERO, ..config };
     let mut running = runtime.block_on(chunk::start(config)).expect("the chunk server starts");
-    runtime.block_on(running.joined());
+    runtime.block_on(running.joined()).expect("the master takes it");
     (runtime, running)
 }
 

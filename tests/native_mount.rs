@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use htfs::client::{Config, Running, start};
 use htfs::embedded::Embedded;
+use tokio_util::sync::CancellationToken;
 
 /// A cluster, and mounts of it that are taken away whatever happens.
 struct Cluster {
@@ -21,8 +22,9 @@ struct Cluster {
 impl Cluster {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let servers = Embedded::start(&dir.path().join("cluster")).await.unwrap();
-        Self { dir, servers: Some(servers), mounts: Vec::new() }
+        let (place, shutdown) = (dir.path().join("cluster"), CancellationToken::new());
+        let servers = Embedded::start(&place, &shutdown).await.unwrap();
+        Self { dir, servers, mounts: Vec::new() }
     }
 
     async fn mount(&mut self) -> PathBuf {
@@ -106,4 +108,17 @@ async fn keep_mounts() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_told_to_stop_while_they_start_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let started = Embedded::start(dir.path(), &shutdown);
+    let started = tokio::time::timeout(Duration::from_secs(30), started).await.unwrap();
+    assert!(started.unwrap().is_none());
+    // They have left their ports and data to others.
+    let servers = Embedded::start(dir.path(), &CancellationToken::new()).await.unwrap();
+    servers.unwrap().stop().await.unwrap();
 }

@@ -37,6 +37,8 @@ pub struct Membership {
     pub contents: Arc<Contents>,
     /// And the chunks of files.
     pub chunks: Arc<NativeStore>,
+    /// Told why the master does not take it, if waiting does not change that.
+    pub refused: watch::Sender<Option<FsError>>,
 }
 
 /// What this server is to its master.
@@ -76,6 +78,9 @@ impl Membership {
                     }
                 }
                 Err(error) => {
+                    if error.kind() == ErrorKind::WrongCluster {
+                        self.refused.send_replace(Some(error.clone()));
+                    }
                     let error = error.to_string();
                     if trouble.as_ref() != Some(&error) {
                         tracing::warn!("waiting for the master at {}: {error}", self.master);

@@ -96,6 +96,7 @@ pub struct Running {
     url: ServerUrl,
     standing: watch::Receiver<Standing>,
     heard: watch::Receiver<bool>,
+    refused: watch::Receiver<Option<FsError>>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     contents: Arc<Contents>,
@@ -110,10 +111,20 @@ impl Running {
     }
 
     /// Returns when the master knows it, and its room.
-    pub async fn joined(&mut self) {
-        // It fails when the server has stopped; nothing is waited for then either.
-        self.standing.wait_for(|standing| *standing != Standing::Outside).await.ok();
-        self.heard.wait_for(|heard| *heard).await.ok();
+    ///
+    /// # Errors
+    /// `WrongCluster` if the master does not take it. It goes on to ask.
+    pub async fn joined(&mut self) -> Result<()> {
+        let joined = async {
+            // It fails when the server has stopped; nothing is waited for then either.
+            self.standing.wait_for(|standing| *standing != Standing::Outside).await.ok();
+            self.heard.wait_for(|heard| *heard).await.ok();
+        };
+        tokio::select! {
+            biased;
+            () = joined => Ok(()),
+            Ok(why) = self.refused.wait_for(Option::is_some) => why.clone().map_or(Ok(()), Err),
+        }
     }
 
     /// Answers the requests under way, writes everything through to the disk, and ends.
@@ -188,6 +199,7 @@ pub async fn start(config: Config) -> Result<Running> {
     };
     let (to_heard, heard) = watch::channel(false);
     tasks.spawn(heart.run(to_standing.clone(), to_heard, shutdown.clone()));
+    let (to_refused, refused) = watch::channel(None);
     let membership = Membership {
         client,
         master: master.as_str().to_owned(),
@@ -195,9 +207,10 @@ pub async fn start(config: Config) -> Result<Running> {
         who,
         contents: Arc::clone(&contents),
         chunks: Arc::clone(&chunks),
+        refused: to_refused,
     };
     tasks.spawn(membership.run(to_standing, shutdown.clone()));
-    Ok(Running { url, standing, heard, shutdown, tasks, contents, chunks })
+    Ok(Running { url, standing, heard, refused, shutdown, tasks, contents, chunks })
 }
 
 /// The name of a server that listens on this port.

@@ -33,6 +33,19 @@ fn has_port(text: &str) -> bool {
     }
 }
 
+/// The URL of a server of any kind, from `HOST:PORT` or the URL itself; that of a master without a
+/// port.
+///
+/// # Errors
+/// Says what it must look like.
+pub fn server_url(text: &str) -> Result<ServerUrl, String> {
+    master_url(text).map_err(|_| {
+        "this names no server; it looks like files.example.org:9001 or \
+         https://files.example.org:9001"
+            .to_owned()
+    })
+}
+
 /// A port number; 0 is any free one.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ use crate::types::{Credentials, Ino, shown_path};
 
 use answer::{Answer, Telling};
 use convert::{bytes, errno, mount_options};
-use deadline::{Deadline, Deadlines};
+use deadline::{Caller, Deadline, Deadlines, RENAMES};
 use direct::mount_directly;
 use notify::KernelNotify;
 use report::Reports;
@@ -178,11 +178,14 @@ struct Subject {
     operation: &'static str,
     ino: INodeNo,
     name: Bytes,
+    /// What else it holds up until it is answered.
+    also: [Option<INodeNo>; 2],
 }
 
 fn on(request: &Request, operation: &'static str, ino: INodeNo) -> Subject {
     let (thread, received) = (request.pid(), Instant::now());
-    Subject { thread, received, refusable: Refusable::Lookup, operation, ino, name: Bytes::new() }
+    let (refusable, name) = (Refusable::Lookup, Bytes::new());
+    Subject { thread, received, refusable, operation, ino, name, also: [None; 2] }
 }
 
 fn at(request: &Request, operation: &'static str, ino: INodeNo, name: &OsStr) -> Subject {
@@ -190,6 +193,32 @@ fn at(request: &Request, operation: &'static str, ino: INodeNo, name: &OsStr) ->
 }
 
 impl Subject {
+    /// For a rename to another directory or the same one.
+    fn of_rename(self, to: INodeNo) -> Self {
+        let also = if to == self.ino { [None; 2] } else { [Some(to), Some(RENAMES)] };
+        Self { also, ..self }
+    }
+
+    /// For a new name of an inode.
+    fn of_link(self, number: INodeNo) -> Self {
+        Self { also: [Some(number), None], ..self }
+    }
+
+    /// For a lookup, which may be a part of a rename.
+    fn of_lookup(self) -> Self {
+        Self { also: [Some(RENAMES), None], ..self }
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        let may_repeat = matches!(self.operation, "read" | "lookup");
+        Caller { thread: self.thread, name: &self.name, may_repeat }
+    }
+
+    /// All that others may wait for until it is answered.
+    fn held(&self) -> impl Iterator<Item = INodeNo> + use<> {
+        std::iter::once(self.ino).chain(self.also.into_iter().flatten())
+    }
+
     /// For an `open`.
     fn of_open(self) -> Self {
         Self { refusable: Refusable::Open, ..self }
@@ -242,8 +271,7 @@ impl<V: Vfs> Adapter<V> {
         R: Answer<T>,
         U: Future<Output = Result<()>> + Send,
     {
-        let is_repeated = subject.operation == "read";
-        let deadline = self.shared.deadlines.of(subject.ino, subject.thread, is_repeated);
+        let deadline = self.shared.deadlines.of(subject.held(), subject.caller());
         // Work without a deadline ends with the wish of whoever waits for it.
         let given_up = deadline.is_none().then(CancellationToken::new);
         let mut work = Box::pin(patience(deadline, given_up.clone()).scope(work));
@@ -265,9 +293,9 @@ impl<V: Vfs> Adapter<V> {
                 error = impatience(subject.thread, request) => (Err(error), Some(work)),
             };
             match &outcome {
-                Ok(_) => shared.deadlines.met(subject.ino),
+                Ok(_) => shared.deadlines.met(subject.held()),
                 Err(error) if error.kind().is_late() => {
-                    shared.deadlines.missed(subject.ino, subject.thread)
+                    shared.deadlines.missed(subject.held(), subject.caller());
                 }
                 Err(_) => {}
             }

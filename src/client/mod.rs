@@ -101,10 +101,22 @@ enum Files {
 }
 
 impl Files {
-    async fn store_all(&self) -> Result<()> {
+    /// Stores what is only here. `None` if it is not done at the given moment.
+    async fn store_until(&self, end: Instant) -> Option<Result<()>> {
+        let stored = async {
+            match self {
+                Self::Classic(memory) => memory.store_all().await,
+                Self::Native(attached) => attached.store_all().await,
+            }
+        };
+        tokio::time::timeout_at(end.into(), stored).await.ok()
+    }
+
+    /// Takes no more writes, as far as that can be said to the file system.
+    fn close(&self) {
         match self {
-            Self::Classic(memory) => memory.store_all().await,
-            Self::Native(attached) => attached.store_all().await,
+            Self::Classic(_) => {}
+            Self::Native(attached) => attached.fs().close(),
         }
     }
 
@@ -146,13 +158,17 @@ impl Running {
     /// `Io` if something could not be stored; the mount is gone all the same.
     pub async fn stop(self) -> Result<()> {
         let limit = limits::STORE_ON_STOP_TIMEOUT;
-        let stored = tokio::time::timeout(limit, self.files.store_all()).await;
-        self.files.tell_lost(self.mounted.mountpoint());
+        let (end, mountpoint) = (Instant::now() + limit, self.mountpoint().to_owned());
+        let before = self.files.store_until(end).await;
         let unmounted = self.mounted.unmount().await;
+        // Programs have written meanwhile, and those with open files still do.
+        self.files.close();
+        let after = self.files.store_until(end).await;
+        self.files.tell_lost(&mountpoint);
         self.files.detach().await;
         unmounted?;
         tracing::info!("unmounted");
-        stored.unwrap_or_else(|_| {
+        before.and_then(|before| Some(before.and(after?))).unwrap_or_else(|| {
             let message = format!("open files could not be stored within {limit:?}");
             Err(FsError::new(ErrorKind::Io, message))
         })

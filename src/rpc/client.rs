@@ -63,7 +63,7 @@ pub enum CallError {
         reason: String,
     },
     /// The deadline passed.
-    #[error("{server} did not answer within {timeout:?}")]
+    #[error("{server} did not answer within {}", rounded(*timeout))]
     TimedOut {
         /// The server's URL.
         server: String,
@@ -267,6 +267,15 @@ impl RpcClient {
     }
 }
 
+/// A time for people, rounded up: the same words for what took as good as the same time.
+fn rounded(time: Duration) -> String {
+    let tenths = time.as_millis().div_ceil(100);
+    match tenths {
+        0..100 => format!("{}.{} s", tenths / 10, tenths % 10),
+        _ => format!("{} s", tenths.div_ceil(10)),
+    }
+}
+
 /// Returns a moment when it has come.
 async fn over(moment: Option<Instant>) -> Instant {
     let Some(moment) = moment else { return std::future::pending().await };
@@ -316,4 +325,23 @@ fn pause(attempt: u32) -> Duration {
     let base_ms = (PAUSE_FIRST_MS << (2 * (attempt - 1).min(8))).min(PAUSE_MAX_MS);
     let chance = RandomState::new().hash_one(attempt);
     Duration::from_millis(base_ms + chance % (base_ms / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::CallError;
+
+    #[test]
+    fn calls_that_took_as_good_as_the_same_time_failed_with_the_same_words() {
+        let told = |seconds: f64| {
+            let timeout = Duration::from_secs_f64(seconds);
+            CallError::TimedOut { server: "S".to_owned(), timeout }.to_string()
+        };
+        assert_eq!(told(3.519_873_412), "S did not answer within 3.6 s");
+        assert_eq!(told(3.519_873_412), told(3.518_000_001));
+        assert_eq!(told(29.391_2), "S did not answer within 30 s");
+        assert_eq!(told(0.001), "S did not answer within 0.1 s");
+    }
 }

@@ -15,7 +15,7 @@ async fn start_chunk_server(master: &Master, dir: &tempfile::TempDir) -> chunk::
     let url = master.running.url().to_owned();
     let config = chunk::Config::new(url, dir.path().join("chunk"), cert, key);
     let mut running = chunk::start(config).await.expect("the chunk server starts");
-    running.joined().await;
+    running.joined().await.expect("the master takes it");
     running
 }
 

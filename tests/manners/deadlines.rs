@@ -195,3 +195,49 @@ fn no_system_call_takes_longer_than_the_timeout() {
     cluster.master.process.go_on();
     wait_until("all is well again", SOON, || fs::create_dir(mount.path("directory/last")).is_ok());
 }
+
+/// How long each call took, made by a thread of its own, some a moment later than the others.
+fn times(calls: Vec<(Duration, Box<dyn FnOnce() + Send>)>) -> Vec<Duration> {
+    let run = |(later, call): (Duration, Box<dyn FnOnce() + Send>)| {
+        thread::spawn(move || {
+            let begin = Instant::now();
+            wait_until("its turn has come", SOON, || begin.elapsed() >= later);
+            let start = Instant::now();
+            call();
+            start.elapsed()
+        })
+    };
+    let threads: Vec<_> = calls.into_iter().map(run).collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+#[test]
+fn who_waits_behind_a_rename_waits_no_longer_than_the_timeout() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &["--timeout", &TIMEOUT.as_secs().to_string()]);
+    let path = |number: i32, name: &str| mount.path(&format!("{name}{number}"));
+    for number in 0..6 {
+        fs::create_dir(path(number, "from")).unwrap();
+        fs::create_dir(path(number, "to")).unwrap();
+        fs::write(path(number, "from").join("a"), "").unwrap();
+    }
+    // The kernel knows all names that are there, and which are not.
+    for number in 0..6 {
+        path(number, "from").join("a").metadata().unwrap();
+        path(number, "to").join("a").metadata().unwrap_err();
+    }
+    cluster.master.process.pause();
+    let later = Duration::from_millis;
+    let mut calls: Vec<(Duration, Box<dyn FnOnce() + Send>)> = Vec::new();
+    for number in 0..6 {
+        let (from, to) = (path(number, "from").join("a"), path(number, "to").join("a"));
+        let begin = later(if number == 0 { 0 } else { 100 });
+        calls.push((begin, Box::new(move || drop(fs::rename(from, to).unwrap_err()))));
+    }
+    let new = path(0, "to").join("x");
+    calls.push((later(200), Box::new(move || drop(fs::create_dir(new).unwrap_err()))));
+    let times = times(calls);
+    cluster.master.process.go_on();
+    assert!(times.iter().all(|took| *took < TIMEOUT + SLACK), "{times:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -69,6 +69,41 @@ fn a_mount_names_paths_and_says_it_once() {
     assert!(warnings.len() <= 2, "{log}");
     assert!(warnings.iter().all(|line| line.contains(path.to_str().unwrap())), "{log}");
     assert!(!warnings.is_empty() && !log.contains("inode"), "{log}");
+}
+
+#[test]
+fn a_mount_says_once_that_a_server_hangs() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let writer = Mount::ours(&cluster, &[]);
+    fs::write(writer.path("file"), vec![7; 1 << 20]).unwrap();
+    let mount = Mount::ours(&cluster, &["--timeout", "1"]);
+    let path = mount.path("file");
+    cluster.chunks[0].process.pause();
+    for _ in 0..6 {
+        assert!(fs::read(&path).is_err());
+    }
+    cluster.chunks[0].process.go_on();
+    let log = mount.log();
+    let warnings = log.lines().filter(|line| line.contains("WARN")).count();
+    assert!((1..=2).contains(&warnings), "{log}");
+    assert!(log.contains("did not answer within 0.9 s"), "{log}");
+}
+
+#[test]
+fn a_mount_says_once_that_changes_are_in_doubt() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &["--timeout", "1"]);
+    let file = File::create(mount.path("file")).unwrap();
+    cluster.master.process.pause();
+    for mode in 0..5 {
+        file.set_permissions(fs::Permissions::from_mode(0o600 + mode)).unwrap_err();
+    }
+    cluster.master.process.go_on();
+    let log = mount.log();
+    let lines = log.lines().filter(|line| line.contains("whether a change was made")).count();
+    assert!((1..=2).contains(&lines), "{log}");
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
+use std::time::Duration;
 
+use crate::common::cluster::{Cluster, Kind};
 use crate::common::mount::Mount;
-use crate::common::turn;
+use crate::common::{SOON, turn, wait_until};
 use crate::{cluster, mounts, script};
 
 /// A client's line: long enough to show if it were torn.
@@ -88,4 +90,42 @@ fn test_b_ten_clients_append_five_lines_each() {
         "51\n50\n"
     );
     assert_eq!(each("edited"), "1\n", "every line once");
+}
+
+#[test]
+fn an_append_that_a_hung_server_did_not_take_leaves_nothing() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &["--timeout", "2"]);
+    let other = Mount::ours(&cluster, &[]);
+    fs::write(mount.path("file"), "before").unwrap();
+    let mut file = File::options().append(true).open(mount.path("file")).unwrap();
+    cluster.chunks[0].process.pause();
+    file.write_all(b"appended").unwrap_err();
+    let size = || fs::metadata(other.path("file")).unwrap().len();
+    let limit = Duration::from_secs(20);
+    wait_until("the room is given back", limit, || size() == 6);
+    cluster.chunks[0].process.go_on();
+    wait_until("the server is back", SOON, || file.write_all(b", after").is_ok());
+    assert_eq!(fs::read(other.path("file")).unwrap(), b"before, after");
+}
+
+#[test]
+fn an_append_of_a_killed_program_leaves_nothing_on_a_hard_mount() {
+    let _turn = turn();
+    let cluster = Cluster::start(&Kind::Rust, 1);
+    let mount = Mount::ours(&cluster, &["--hard"]);
+    let other = Mount::ours(&cluster, &[]);
+    fs::write(mount.path("file"), "before").unwrap();
+    cluster.chunks[0].process.pause();
+    let mut shell = bash(mount.root(), "printf appended >> file");
+    let size = || fs::metadata(other.path("file")).unwrap().len();
+    wait_until("room is made", SOON, || size() == 14);
+    shell.kill().unwrap();
+    let limit = Duration::from_secs(20);
+    wait_until("the room is given back", limit, || size() == 6);
+    cluster.chunks[0].process.go_on();
+    shell.wait().unwrap();
+    wait_until("the server is back", SOON, || fs::read(other.path("file")).is_ok());
+    assert_eq!(fs::read(other.path("file")).unwrap(), b"before");
 }

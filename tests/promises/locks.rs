@@ -1,6 +1,7 @@
 //! Locks that end with the file that they were taken through, whatever the kernel says later.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::mount::Mount;
-use crate::common::{run, turn};
+use crate::common::{SOON, run, turn, wait_until};
 use crate::{cluster, mounts};
 
 /// Times that each of those who compete for a lock gets it.
@@ -92,4 +93,25 @@ fn a_lock_of_an_open_file_description_ends_with_it() {
         let files = [here.path("file"), other.path("file")];
         run(Command::new("python3").args(["-c", DESCRIPTION_LOCKS]).args(files));
     }
+}
+
+#[test]
+fn a_lock_is_free_although_what_was_written_under_it_cannot_be_sent() {
+    let _turn = turn();
+    let cluster = cluster();
+    let holder = Mount::ours(&cluster, &["--timeout", "2"]);
+    let other = Mount::ours(&cluster, &[]);
+    let mut file = File::create(holder.path("file")).unwrap();
+    file.lock().unwrap();
+    file.write_all(b"text").unwrap();
+    cluster.chunks.iter().for_each(|chunk| chunk.process.pause());
+    let start = Instant::now();
+    file.unlock().expect_err("it could not be sent");
+    assert!(start.elapsed() < Duration::from_secs(4), "it took {:?}", start.elapsed());
+    let next = File::open(other.path("file")).unwrap();
+    let limit = Duration::from_secs(10);
+    wait_until("the lock is free", limit, || next.try_lock().is_ok());
+    cluster.chunks.iter().for_each(|chunk| chunk.process.go_on());
+    wait_until("it is sent after all", SOON, || file.sync_all().is_ok());
+    assert_eq!(std::fs::read(other.path("file")).unwrap(), b"text");
 }

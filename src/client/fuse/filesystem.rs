@@ -19,6 +19,7 @@ use super::convert::{bytes, handle, ino, lock, name, rename_mode, set_time, xatt
 use super::{Adapter, at, on, who};
 use crate::client::vfs::{Handle, Node, OpenFlags, Opened, Vfs};
 use crate::error::{ErrorKind, FsError};
+use crate::proto::session::LockKind;
 use crate::types::{Attr, Cookie, FileKind, SetAttr, Whence};
 
 /// Largest write, and largest read ahead of a reader, of the kernel, in bytes.
@@ -88,8 +89,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
-        let (subject, name, who) =
-            (at(request, "lookup", parent, child), name(child), self.who(request, 0));
+        let subject = at(request, "lookup", parent, child).of_lookup();
+        let (name, who) = (name(child), self.who(request, 0));
         let (reply, number) = (LookupReply(reply), ino(parent));
         // Only for file handles does the kernel ask for these, with any inode for the parent.
         match child.as_encoded_bytes() {
@@ -207,7 +208,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let (subject, who) = (at(request, "rename", parent, child), self.who(request, 0));
+        let subject = at(request, "rename", parent, child).of_rename(new_parent);
+        let who = self.who(request, 0);
         let (from, to, mode) = (name(child), name(new_child), rename_mode(flags));
         let (parent, new_parent) = (ino(parent), ino(new_parent));
         run!(self, subject, reply, vfs => {
@@ -223,8 +225,8 @@ impl<V: Vfs> Filesystem for Adapter<V> {
         child: &OsStr,
         reply: ReplyEntry,
     ) {
-        let (subject, name, who) =
-            (at(request, "link", new_parent, child), name(child), self.who(request, 0));
+        let subject = at(request, "link", new_parent, child).of_link(number);
+        let (name, who) = (name(child), self.who(request, 0));
         run!(self, subject, reply, vfs => vfs.link(ino(number), ino(new_parent), name?, who));
     }
 
@@ -489,9 +491,13 @@ impl<V: Vfs> Filesystem for Adapter<V> {
     ) {
         let (lock, thread) = (lock(owner.0, (start, end), kind, pid), request.pid());
         let (vfs, file) = (self.vfs.clone(), (ino(number), handle(file)));
-        self.run_patiently(on(request, "setlk", number), reply, async move {
-            vfs.setlk(file, lock?, waits, || who::has_signal(thread)).await
-        });
+        let subject = on(request, "setlk", number);
+        let waits = waits && lock.as_ref().is_ok_and(|lock| lock.kind != LockKind::Unlock);
+        let work = async move { vfs.setlk(file, lock?, waits, || who::has_signal(thread)).await };
+        match waits {
+            true => self.run_patiently(subject, reply, work),
+            false => self.run(subject, reply, work),
+        }
     }
 
     fn fallocate(

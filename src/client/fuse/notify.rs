@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::sizes::KernelSizes;
 use crate::client::vfs::Notify;
+use crate::ratelimit::RateLimit;
 use crate::types::{Attr, Ino, Name};
 
 /// Changes that wait to be told. If there are more, the kernel finds out by itself when what it
@@ -36,6 +37,7 @@ pub(super) struct KernelNotify {
     /// For what cannot be held up by a request that waits for this mount.
     direct: Notifier,
     sizes: Arc<KernelSizes>,
+    told_log: RateLimit,
 }
 
 impl KernelNotify {
@@ -47,7 +49,7 @@ impl KernelNotify {
         std::thread::Builder::new()
             .name("notify".to_owned())
             .spawn(move || tell_all(&notifier, &told, &left, &known))?;
-        Ok(Self { notes, waiting, direct, sizes })
+        Ok(Self { notes, waiting, direct, sizes, told_log: RateLimit::default() })
     }
 
     fn send(&self, note: Note) {
@@ -56,7 +58,8 @@ impl KernelNotify {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                tracing::warn!("the kernel is slow to hear of changes");
+                let line = "the kernel is slow to hear of changes";
+                self.told_log.warn(line, || line.to_owned());
             }
         }
     }

@@ -26,9 +26,42 @@ const THREADS_MAX: usize = 1024;
 /// The threads that were answered `ESTALE` of late.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    threads: Mutex<HashMap<u32, Refused>>,
+    threads: Mutex<Threads>,
     /// How many of them there are, for those who need not look.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    refused: HashMap<u32, Refused>,
+    /// When there was no room for another one: any may be meant then.
+    overflown: Option<Instant>,
+}
+
+impl Threads {
+    /// Forgets what is too old to matter, if there is no room.
+    fn make_room(&mut self) {
+        if self.refused.len() >= THREADS_MAX {
+            self.refused.retain(|_, refused| refused.at.elapsed() < RETRY_TIME);
+        }
+    }
+
+    fn insert(&mut self, thread: u32, refused: Refused) {
+        self.make_room();
+        if self.refused.len() < THREADS_MAX || self.refused.contains_key(&thread) {
+            self.refused.insert(thread, refused);
+        } else {
+            self.overflown = Some(refused.at);
+        }
+    }
+}
+
+/// What is known of a thread.
+enum Known {
+    Refused(Refused),
+    /// It may have been refused: there was no room to remember all.
+    Perhaps,
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
@@ -59,17 +92,23 @@ impl Retries {
         };
         // Threads that cannot be seen from here, because they live in another namespace, have no
         // number.
-        let is_again = thread == 0 || self.refused(thread).as_ref().is_some_and(is_same);
+        let is_again = thread == 0
+            || match self.known(thread) {
+                Known::Refused(refused) => is_same(&refused),
+                Known::Perhaps => true,
+                Known::Nothing => false,
+            };
         if is_again { Attempt::Last } else { Attempt::First }
     }
 
     /// What a lookup of a thread is. It may be for a call that fails to find a second name stale.
     pub(super) fn of_lookup(&self, thread: u32) -> Attempt {
-        match self.refused(thread) {
-            Some(Refused { at, request }) if request != Refusable::Lookup => {
+        match self.known(thread) {
+            Known::Refused(Refused { at, request }) if request != Refusable::Lookup => {
                 if at.elapsed() < RETRY_TIME { Attempt::Last } else { Attempt::First }
             }
-            _ => Attempt::First,
+            Known::Perhaps => Attempt::Last,
+            Known::Refused(_) | Known::Nothing => Attempt::First,
         }
     }
 
@@ -77,28 +116,28 @@ impl Retries {
     pub(super) fn note(&self, thread: u32, request: &Refusable, is_refused: bool) {
         if is_refused {
             let mut threads = self.threads();
-            if threads.len() >= THREADS_MAX {
-                threads.retain(|_, refused| refused.at.elapsed() < RETRY_TIME);
-            }
-            if threads.len() < THREADS_MAX {
-                threads.insert(thread, Refused { at: Instant::now(), request: request.clone() });
-            }
-            self.count.store(threads.len(), Ordering::Release);
+            threads.insert(thread, Refused { at: Instant::now(), request: request.clone() });
+            self.count.store(threads.refused.len(), Ordering::Release);
         } else if *request != Refusable::Lookup && self.count.load(Ordering::Acquire) > 0 {
             let mut threads = self.threads();
-            threads.remove(&thread);
-            self.count.store(threads.len(), Ordering::Release);
+            threads.refused.remove(&thread);
+            self.count.store(threads.refused.len(), Ordering::Release);
         }
     }
 
-    fn refused(&self, thread: u32) -> Option<Refused> {
+    fn known(&self, thread: u32) -> Known {
         if self.count.load(Ordering::Acquire) == 0 {
-            return None;
+            return Known::Nothing;
         }
-        self.threads().get(&thread).cloned()
+        let threads = self.threads();
+        match threads.refused.get(&thread) {
+            Some(refused) => Known::Refused(refused.clone()),
+            None if threads.overflown.is_some_and(|at| at.elapsed() < RETRY_TIME) => Known::Perhaps,
+            None => Known::Nothing,
+        }
     }
 
-    fn threads(&self) -> MutexGuard<'_, HashMap<u32, Refused>> {
+    fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,7 +147,7 @@ mod tests {
     use bytes::Bytes;
     use fuser::INodeNo;
 
-    use super::{Refusable, Retries};
+    use super::{Refusable, Retries, THREADS_MAX};
     use crate::client::vfs::Attempt;
 
     const OPEN: Refusable = Refusable::Open;
@@ -142,6 +181,19 @@ mod tests {
         assert_eq!(retries.of_open(5, &OPEN), Attempt::Last);
         retries.note(5, &OPEN, false);
         assert_eq!(retries.of_open(5, &OPEN), Attempt::First);
+    }
+
+    #[test]
+    fn who_finds_no_room_may_have_been_refused() {
+        let retries = Retries::default();
+        let last = u32::try_from(THREADS_MAX).unwrap();
+        (1..=last).for_each(|thread| retries.note(thread, &OPEN, true));
+        assert_eq!(retries.of_open(last + 1, &OPEN), Attempt::First);
+        retries.note(last + 1, &OPEN, true);
+        assert_eq!(retries.of_open(last + 1, &OPEN), Attempt::Last);
+        assert_eq!(retries.of_lookup(last + 1), Attempt::Last);
+        retries.note(1, &Refusable::Lookup, true);
+        assert_eq!(retries.of_lookup(1), Attempt::First, "there is room for who is known");
     }
 
     #[test]

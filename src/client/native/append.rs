@@ -8,7 +8,8 @@ use super::inodes::OpenFile;
 use crate::error::Result;
 use crate::proto::Packed;
 use crate::proto::fs::{AbortAppend, Append, Appended};
-use crate::types::Credentials;
+use crate::rpc::Patience;
+use crate::types::{Credentials, Ino};
 
 impl<C: Cluster> NativeFs<C> {
     /// Makes room at the end of the file.
@@ -52,18 +53,23 @@ impl<C: Cluster> NativeFs<C> {
         length: u64,
         who: &Credentials,
     ) -> Result<()> {
+        // Held until the bytes are forgotten: a flush that waits, as that of a close, would send them.
+        let _turn = file.inode.turn.lock().await;
         let sent = match file.is_sync {
-            true => self.sync_inode(&file.inode).await,
-            false => self.flush_inode(&file.inode).await,
+            true => self.sync_in_turn(&file.inode).await,
+            false => self.flush_in_turn(&file.inode).await,
         };
         if sent.is_err() {
-            self.abort_append(file, appended, length, who).await;
+            // Whoever waited may have no time left, or be gone; the zeros would stay.
+            let abort = self.abort_append(file, appended, length, who);
+            Patience::default().scope(abort).await;
         }
         sent
     }
 
     /// The master gives the room back only if nobody has changed the file since, this mount included:
     /// bytes that somebody appended behind it stay where they are, and so does the room, as zeros.
+    /// The caller holds the turn.
     async fn abort_append(
         &self,
         file: &OpenFile,
@@ -72,7 +78,6 @@ impl<C: Cluster> NativeFs<C> {
         who: &Credentials,
     ) {
         let inode = &file.inode;
-        let _turn = inode.turn.lock().await;
         {
             let mut state = inode.state();
             let before = state.dirty.byte_count();
@@ -93,13 +98,22 @@ impl<C: Cluster> NativeFs<C> {
                 self.cache.drop_pages(ino);
                 let mut state = inode.state();
                 state.forget_contents();
+                let is_refused = attr.size > appended.offset;
                 state.attr = attr;
+                drop(state);
+                if is_refused {
+                    self.tell_of_zeros(ino, "the file has been changed since");
+                }
             }
-            Err(error) => {
-                tracing::warn!(%ino, "the room of an append that failed stays, as zeros: {error}");
-            }
+            Err(error) => self.tell_of_zeros(ino, &error.to_string()),
         }
         let now = inode.state().attr.clone();
         self.notify.get().inspect(|notify| notify.attributes_now(&now));
+    }
+
+    fn tell_of_zeros(&self, ino: Ino, why: &str) {
+        self.told_log.warn(&format!("zeros: {why}"), || {
+            format!("{}: the room of an append that failed stays, as zeros: {why}", self.shown(ino))
+        });
     }
 }

@@ -48,6 +48,7 @@ impl<C: Cluster> NativeFs<C> {
         // A page that a mapping made dirty may be written through any handle of the file.
         file.permit(Access::WRITE)?;
         self.check_locks(&file)?;
+        self.check_open()?;
         file.untold_failure()?;
         let length = data.len() as u64;
         if offset.checked_add(length).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
@@ -114,9 +115,17 @@ impl<C: Cluster> NativeFs<C> {
             let _turn = inode.turn.lock().await;
             self.flush_to(Goal::Durable, inode).await?
         };
-        if has_sent {
-            return Ok(());
-        }
+        if has_sent { Ok(()) } else { self.sync_sent(inode).await }
+    }
+
+    /// As [`Self::sync_inode`], for a caller that holds the turn.
+    pub(super) async fn sync_in_turn(&self, inode: &Arc<Inode>) -> Result<()> {
+        let has_sent = self.flush_to(Goal::Durable, inode).await?;
+        if has_sent { Ok(()) } else { self.sync_sent(inode).await }
+    }
+
+    /// Syncs what was sent before.
+    async fn sync_sent(&self, inode: &Arc<Inode>) -> Result<()> {
         // Each is durable by itself, so they need not wait for each other.
         let (contents, names) =
             tokio::join!(self.sync_contents(inode, Vec::new()), self.sync_names());

@@ -74,7 +74,9 @@ impl<C: Cluster> NativeFs<C> {
     pub(super) fn note_outcome<T>(&self, outcome: Result<T>, known: u64) -> Result<T> {
         outcome.inspect_err(|error| {
             if error.kind().leaves_outcome_open() {
-                tracing::info!("whether a change was made is not known: {error}");
+                self.told_log.info(&format!("doubt: {error}"), || {
+                    format!("whether a change was made is not known: {error}")
+                });
                 self.session.position.doubt(known);
                 self.cache.drop_attributes();
             }

@@ -1,6 +1,6 @@
 //! The native file system of one mount: what its operations share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use super::inodes::Inodes;
 use super::session::SessionState;
 use super::told::Told;
 use crate::client::vfs::Notify;
-use crate::error::Result;
+use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
+use crate::ratelimit::RateLimit;
 use crate::rpc::Patience;
 use crate::types::{Attr, Ino, shown_path};
 
@@ -32,6 +33,9 @@ pub struct NativeFs<C> {
     pub(super) told: Told,
     /// Who is told what the kernel must forget.
     pub(super) notify: OnceLock<Arc<dyn Notify>>,
+    /// What the log was told of lately.
+    pub(super) told_log: RateLimit,
+    is_closed: AtomicBool,
 }
 
 impl<C: Cluster> NativeFs<C> {
@@ -49,6 +53,8 @@ impl<C: Cluster> NativeFs<C> {
             dirty_bytes: AtomicU64::new(0),
             told: Told::new(),
             notify: OnceLock::new(),
+            told_log: RateLimit::default(),
+            is_closed: AtomicBool::new(false),
         };
         fs.attach_session().await?;
         Ok(Arc::new(fs))
@@ -109,6 +115,20 @@ impl<C: Cluster> NativeFs<C> {
         self.told.path(ino).map_or_else(|| format!("inode {ino}"), |path| shown_path(&path))
     }
 
+    /// Takes no more writes from now on: nobody would send them.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// # Errors
+    /// `Io` after [`Self::close`].
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.is_closed.load(Ordering::Acquire) {
+            true => Err(FsError::new(ErrorKind::Io, "the mount has ended")),
+            false => Ok(()),
+        }
+    }
+
     /// Ends the session: locks and open files of this mount are free at once.
     pub async fn detach(&self) {
         self.end_session().await;
@@ -141,8 +161,10 @@ impl<C: Cluster> NativeFs<C> {
             let mut state = inode.state();
             state.is_flushing = false;
             if let Err(error) = outcome {
-                let path = fs.shown(inode.ino);
-                tracing::warn!("what was written to {path} could not be sent yet: {error}");
+                fs.told_log.warn(&format!("unsent: {error}"), || {
+                    let path = fs.shown(inode.ino);
+                    format!("what was written to {path} could not be sent yet: {error}")
+                });
                 state.fail(error);
             }
         });

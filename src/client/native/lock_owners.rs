@@ -40,12 +40,21 @@ struct FileLocks {
 struct Owner {
     /// The number that the master knows.
     number: u64,
-    handles: Vec<Handle>,
+    handles: Vec<Through>,
     /// Calls for it that are under way.
     calls: u32,
     /// Calls that gave it a lock, or may have.
     grants: u64,
     /// Whether it may have a lock at the master.
+    may_hold: bool,
+}
+
+/// A handle that an owner locks through.
+struct Through {
+    handle: Handle,
+    /// Calls through it that are under way.
+    calls: u32,
+    /// Whether one of them gave a lock, or may have.
     may_hold: bool,
 }
 
@@ -61,6 +70,8 @@ struct Leaving {
 pub(super) struct LockCall {
     ino: Ino,
     owner: u64,
+    /// The handle, unless it takes locks away.
+    handle: Option<Handle>,
     /// The owner's number at the master.
     pub(super) number: u64,
     grants: u64,
@@ -75,6 +86,36 @@ pub(super) enum LockOutcome {
     Refused,
     /// The owner has no lock on the file any more.
     Cleared,
+}
+
+impl Owner {
+    fn through(&mut self, handle: Option<Handle>) -> Option<&mut Through> {
+        self.handles.iter_mut().find(|through| Some(through.handle) == handle)
+    }
+
+    /// One of its calls has ended. A handle that it has no lock through is none of its any more.
+    fn end(&mut self, call: &LockCall, outcome: LockOutcome) {
+        self.calls -= 1;
+        if let Some(through) = self.through(call.handle) {
+            through.calls = through.calls.saturating_sub(1);
+            through.may_hold |= outcome == LockOutcome::Held;
+        }
+        match outcome {
+            LockOutcome::Held => {
+                self.grants += 1;
+                self.may_hold = true;
+            }
+            // Not if another call gave it a lock meanwhile.
+            LockOutcome::Cleared if self.grants == call.grants => self.has_lost_all(),
+            LockOutcome::Cleared | LockOutcome::Refused => {}
+        }
+        self.handles.retain(|through| through.calls > 0 || through.may_hold);
+    }
+
+    fn has_lost_all(&mut self) {
+        self.may_hold = false;
+        self.handles.iter_mut().for_each(|through| through.may_hold = false);
+    }
 }
 
 impl LockOwners {
@@ -92,10 +133,11 @@ impl LockOwners {
         };
         let known = file.owners.entry(owner).or_insert_with(new);
         known.calls += 1;
-        if !known.handles.contains(&handle) {
-            known.handles.push(handle);
+        match known.through(Some(handle)) {
+            Some(through) => through.calls += 1,
+            None => known.handles.push(Through { handle, calls: 1, may_hold: false }),
         }
-        LockCall { ino, owner, number: known.number, grants: known.grants }
+        LockCall { ino, owner, handle: Some(handle), number: known.number, grants: known.grants }
     }
 
     /// The same for a call that takes locks away; `None` if there are none.
@@ -103,7 +145,7 @@ impl LockOwners {
         let mut files = lock(&self.files);
         let known = files.get_mut(&ino)?.owners.get_mut(&owner)?;
         known.calls += 1;
-        Some(LockCall { ino, owner, number: known.number, grants: known.grants })
+        Some(LockCall { ino, owner, handle: None, number: known.number, grants: known.grants })
     }
 
     /// A call has ended.
@@ -112,17 +154,11 @@ impl LockOwners {
         let file = files.entry(call.ino).or_default();
         let known = file.owners.get_mut(&call.owner).filter(|known| known.number == call.number);
         if let Some(known) = known {
-            known.calls -= 1;
-            match outcome {
-                LockOutcome::Held => {
-                    known.grants += 1;
-                    known.may_hold = true;
-                }
-                // Not if another call gave it a lock meanwhile.
-                LockOutcome::Cleared => known.may_hold &= known.grants != call.grants,
-                LockOutcome::Refused => {}
-            }
-            if known.calls == 0 && !known.may_hold {
+            known.end(&call, outcome);
+            if known.calls == 0 && (!known.may_hold || known.handles.is_empty()) {
+                // It may have a lock through a handle that has gone meanwhile.
+                let number = known.may_hold.then_some(known.number);
+                file.leaving.extend(number.map(|number| Leaving { number, is_late: true }));
                 file.owners.remove(&call.owner);
             }
         } else if outcome == LockOutcome::Held {
@@ -161,7 +197,7 @@ impl LockOwners {
         let mut files = lock(&self.files);
         let Some(file) = files.get_mut(&ino) else { return Vec::new() };
         let gone = file.owners.extract_if(|_, known| {
-            known.handles.retain(|other| *other != handle);
+            known.handles.retain(|through| through.handle != handle);
             known.handles.is_empty()
         });
         let gone: Vec<u64> = gone.map(|(_, known)| known.number).collect();
@@ -246,7 +282,7 @@ impl LockOwners {
         files.retain(|_, file| {
             file.leaving.clear();
             file.owners.retain(|_, known| known.calls > 0);
-            file.owners.values_mut().for_each(|known| known.may_hold = false);
+            file.owners.values_mut().for_each(Owner::has_lost_all);
             !file.owners.is_empty()
         });
         drop(files);
@@ -303,6 +339,30 @@ mod tests {
         assert_eq!(locked_through(&owners, NEW), old, "a process may lock through two descriptors");
         assert!(owners.leave_handle(FILE, OLD).is_empty());
         assert_eq!(owners.leave_handle(FILE, NEW), [old]);
+    }
+
+    #[test]
+    fn who_is_refused_keeps_no_lock_of_another_under_its_address() {
+        let owners = LockOwners::default();
+        let old = locked_through(&owners, OLD);
+        owners.end(owners.begin(FILE, ADDRESS, NEW), LockOutcome::Refused);
+        assert_eq!(owners.leave_handle(FILE, OLD), [old]);
+        owners.freed(FILE, old);
+        assert!(owners.is_empty());
+        // The release may also come while the new one still asks.
+        let old = locked_through(&owners, OLD);
+        let asking = owners.begin(FILE, ADDRESS, NEW);
+        assert!(owners.leave_handle(FILE, OLD).is_empty());
+        owners.end(asking, LockOutcome::Refused);
+        assert_eq!(owners.late(), [(FILE, old)]);
+    }
+
+    #[test]
+    fn a_handle_with_a_lock_keeps_it_when_it_is_refused_another() {
+        let owners = LockOwners::default();
+        let number = locked_through(&owners, OLD);
+        owners.end(owners.begin(FILE, ADDRESS, OLD), LockOutcome::Refused);
+        assert_eq!(owners.leave_handle(FILE, OLD), [number]);
     }
 
     #[test]

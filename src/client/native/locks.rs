@@ -15,6 +15,7 @@ use crate::error::{ErrorKind, FsError, Result};
 use crate::limits;
 use crate::proto::Packed;
 use crate::proto::session::{GetLock, Lock, LockKind, SetLock};
+use crate::rpc::Patience;
 use crate::types::{Change, Ino};
 
 /// First and last byte of a lock on all that a file can have.
@@ -99,11 +100,28 @@ impl<C: Cluster> NativeFs<C> {
         answer
     }
 
+    /// Gives a lock up, also if what was written under it could not be sent.
+    ///
+    /// # Errors
+    /// What stood in the way of the bytes, which are kept and go with the next flush; else those of
+    /// the master.
     async fn unlock(&self, ino: Ino, lock: Lock) -> Result<()> {
         // Who gets the lock next sees what was written under it.
-        if let Some(inode) = self.inodes.get(ino) {
-            self.flush_inode(&inode).await?;
+        let Some(inode) = self.inodes.get(ino) else { return self.clear_lock(ino, lock).await };
+        match self.flush_inode(&inode).await {
+            Ok(()) => self.clear_lock(ino, lock).await,
+            Err(error) => {
+                // Others must not wait for what cannot be sent; and the time for that may be over.
+                let cleared = Patience::default().scope(self.clear_lock(ino, lock)).await;
+                if let Err(more) = cleared {
+                    tracing::debug!("{} is still locked: {more}", self.shown(ino));
+                }
+                Err(error)
+            }
         }
+    }
+
+    async fn clear_lock(&self, ino: Ino, lock: Lock) -> Result<()> {
         let locks = &self.session.locks;
         let Some(call) = locks.begin_clearing(ino, lock.owner) else { return Ok(()) };
         let lock = Lock { owner: call.number, ..lock };
@@ -151,7 +169,9 @@ impl<C: Cluster> NativeFs<C> {
             match self.ask_for_lock(ino, lock, Duration::ZERO).await {
                 Ok(_) => self.session.locks.freed(ino, owner),
                 Err(error) => {
-                    tracing::warn!(%ino, "a lock is given back later: {error}");
+                    self.told_log.warn(&format!("lock: {error}"), || {
+                        format!("a lock on {} is given back later: {error}", self.shown(ino))
+                    });
                     self.session.locks.is_late(ino, owner);
                 }
             }
