@@ -284,10 +284,10 @@ mod tests {
             *byte = (length >> (7 * at)).to_le_bytes()[0] | 0x80;
         }
         most[3] &= 0x7f;
-        let taken = Packed::<Vec<u64>>::from_param(Value::Base64(most.clone().into()));
+        let taken = Packed::<Vec<u64>>::from_param(Value::Base64(most.clone()));
         assert_eq!(taken.unwrap().0.len() as u64, length);
         most.push(1);
-        let refused = Packed::<Vec<u64>>::from_param(Value::Base64(most.into()));
+        let refused = Packed::<Vec<u64>>::from_param(Value::Base64(most));
         assert!(refused.unwrap_err().to_string().contains("bytes of a packed record"));
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct State {
     busy_blocks: usize,
     is_held_whole: bool,
     /// Those who wait for the whole chunk; they go before writers.
-    waiting_for_whole: usize,
+    pub(super) waiting_for_whole: usize,
 }
 
 impl State {

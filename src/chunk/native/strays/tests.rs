@@ -148,14 +148,15 @@ fn who_waits_for_a_chunk_that_is_set_aside_gets_it_back() {
     let first = chunk.hold_whole(scene.store.state(&chunk).unwrap());
     drop(first.1);
     std::thread::scope(|scope| {
-        // One that sets it aside, and one that writes: both wait.
-        let aside = scope.spawn(|| scene.round(1, grace_ms + 2));
-        std::thread::sleep(Duration::from_millis(50));
+        // One that writes, and one that sets it aside: both wait.
         let writer = scope.spawn(|| {
             let extents = [Extent { offset: 10, data: vec![9; 10].into() }];
             scene.store.write(&key(1), &ChunkVersion::of(1), &extents).map(drop)
         });
-        std::thread::sleep(Duration::from_millis(50));
+        let aside = scope.spawn(|| scene.round(1, grace_ms + 2));
+        while chunk.state().waiting_for_whole == 0 {
+            std::thread::yield_now();
+        }
         drop(first.0);
         aside.join().unwrap();
         writer.join().unwrap().unwrap();
