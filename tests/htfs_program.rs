@@ -53,7 +53,7 @@ fn its_help_has_an_example_of_every_command() {
         &[][..],
         &["nonsense"],
         &["status", "--nonsense"],
-        &["status", "--server", "localhost:1"],
+        &["status", "--server", "localhost:many"],
         &["status", "--master", "https://a:1", "--server", "https://a:1"],
         &["log", "--limit", "0"],
         &["log", "--limit", "many"],

@@ -132,6 +132,10 @@ fn an_older_master_gives_out_no_number_again_and_counts_what_it_does_not_know() 
     write_files(&cluster);
     let list = List { after: Optional(None), limit: 1000 };
     let before = Rpc::new().call(&cluster.chunks[0].url, list.clone()).expect("chunks");
+    wait_until("the chunk server has heard of the master since", SOON, || {
+        let strays = Rpc::new().call(&cluster.master.url, ListStrays {}).expect("strays").0;
+        strays.iter().any(|server| server.strays.chunks >= FILES as u64)
+    });
 
     cluster.master.process.kill();
     std::fs::remove_dir_all(&data).expect("it is ours");
@@ -145,6 +149,9 @@ fn an_older_master_gives_out_no_number_again_and_counts_what_it_does_not_know() 
     };
     wait_until("the chunks of the files that it lost are counted", SOON, || {
         strays() > FILES as u64
+    });
+    wait_until("the chunk server keeps them until somebody says so", SOON, || {
+        cluster.chunks[0].process.log().contains("older than they were")
     });
     let old = classic.read("/old").expect("it was in the backup").expect("it is there");
     assert_eq!(old.as_ref(), b"old");

@@ -82,7 +82,9 @@ impl Row {
         match self.removed_in {
             _ if self.strays == 0 => "none".to_owned(),
             _ if self.is_held_back => {
-                "kept, because they are so many: look why, then htfs gc --confirm".to_owned()
+                "kept, because they are so many, or the master's data older than they were: look why, \
+                 then htfs gc --confirm"
+                    .to_owned()
             }
             Some(seconds) => format!("the first is removed in {}", duration(seconds)),
             None => "kept for now".to_owned(),

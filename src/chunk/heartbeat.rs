@@ -49,7 +49,16 @@ pub trait Holdings: Send + Sync + 'static {
     fn learn_strays(&self, page: &[ChunkKey], strays: &[ChunkKey], uptime_ms: u64) -> Result<()>;
 
     /// Strays may be removed, somebody says.
-    fn confirm_strays(&self);
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn confirm_strays(&self) -> Result<()>;
+
+    /// The master has so many commits on its disk; 0 if it does not know.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn see_master(&self, commits: u64) -> Result<()>;
 
     /// How many chunks are nobody's.
     fn strays(&self, uptime_ms: u64) -> Strays;
@@ -72,8 +81,12 @@ impl Holdings for NativeStore {
         self.learn_strays(page, strays, uptime_ms)
     }
 
-    fn confirm_strays(&self) {
-        self.confirm_strays();
+    fn confirm_strays(&self) -> Result<()> {
+        self.confirm_strays()
+    }
+
+    fn see_master(&self, commits: u64) -> Result<()> {
+        self.see_master(commits)
     }
 
     fn strays(&self, uptime_ms: u64) -> Strays {
@@ -201,12 +214,13 @@ impl Heart {
             strays: Packed(strays),
         };
         let Packed(orders) = self.client.call(&self.master, beat).await?;
-        let Orders { delete: garbage, may_remove_strays } = orders;
+        let Orders { delete: garbage, may_remove_strays, commits } = orders;
         pulse.deleted.clear();
         if may_remove_strays {
             tracing::warn!("chunks that no file refers to may be removed, somebody says");
-            self.holdings.confirm_strays();
+            noted(self.with_holdings(|holdings| holdings.confirm_strays()).await);
         }
+        noted(self.with_holdings(move |holdings| holdings.see_master(commits)).await);
         if !garbage.is_empty() {
             tracing::debug!(chunks = garbage.len(), "deleting");
             let keys = garbage.clone();
@@ -265,6 +279,13 @@ impl Heart {
     ) -> Result<T> {
         let holdings = Arc::clone(&self.holdings);
         in_background(move || work(&*holdings)).await
+    }
+}
+
+/// What could not be noted, as on a full disk, counts until the server is restarted.
+fn noted(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!("what the master says is not noted: {error}");
     }
 }
 

@@ -108,6 +108,9 @@ pub struct Orders {
     pub delete: Vec<ChunkKey>,
     /// Somebody has confirmed that its strays may go.
     pub may_remove_strays: bool,
+    /// The commits of the master that are on its disk, counted since its data were made; 0 if it has
+    /// not synced any since its start. Less than before means that its data were set back.
+    pub commits: u64,
 }
 
 /// The chunks of a server that no file refers to, although nobody has deleted them.
@@ -121,7 +124,8 @@ pub struct Strays {
     pub set_aside: u64,
     /// Seconds until the first of them is removed, if any will be.
     pub removed_in_s: Option<u64>,
-    /// There are too many to be an accident of single files: none is touched until somebody says so.
+    /// They are too many to be an accident of single files, or the data of the master are older than
+    /// they were: none is touched until somebody says so.
     pub is_held_back: bool,
 }
 

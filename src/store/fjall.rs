@@ -67,6 +67,9 @@ pub struct Store {
     /// The value of `committed` that is on disk for certain. Held during a sync, so that all who
     /// wait for it share the next one.
     synced: Mutex<u64>,
+    /// The number of the last commit, counted since the data were made, that is on disk for certain;
+    /// 0 before the first sync.
+    durable: AtomicU64,
     /// When the disk was seen to have plenty of room.
     roomy_at: Mutex<Option<Instant>>,
     reserve: Reserve,
@@ -94,6 +97,7 @@ impl Store {
             state: RwLock::new(State { database: Some(Arc::new(database)), failure: None }),
             committed: AtomicU64::new(1),
             synced: Mutex::new(0),
+            durable: AtomicU64::new(0),
             roomy_at: Mutex::new(None),
             reserve,
         };
@@ -179,11 +183,13 @@ impl Store {
         let result = {
             let state = self.opened()?;
             let database = writable(&state)?;
-            database.sync()
+            let last = database.last_commit();
+            database.sync().map(|()| last)
         };
         match result {
-            Ok(()) => {
+            Ok(last) => {
                 *synced = reached;
+                self.durable.fetch_max(last, Ordering::Release);
                 Ok(())
             }
             Err(error) => Err(self.fail("cannot sync", &error)),
@@ -198,6 +204,13 @@ impl Store {
         synced.map_err(|error| {
             self.refuse_writes(format!("cannot sync {}: {error}", self.path.display()))
         })
+    }
+
+    /// How many commits are on the disk for certain, counted since the data were made; 0 before the
+    /// first sync since the start.
+    #[must_use]
+    pub fn durable_commits(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
     }
 
     /// Whether there are commits that no sync has covered.

@@ -56,7 +56,13 @@ impl Holdings for Keys {
         Ok(())
     }
 
-    fn confirm_strays(&self) {}
+    fn confirm_strays(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn see_master(&self, _: u64) -> Result<()> {
+        Ok(())
+    }
 
     fn strays(&self, _: u64) -> Strays {
         Strays::default()

@@ -63,6 +63,7 @@ mod inspect;
 mod load;
 pub mod local;
 mod mark;
+mod master_data;
 mod read;
 mod record;
 mod remote;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::index::lock;
+use super::master_data::MasterData;
 use super::record::{STRAYS, decode_key, encode_key};
 use super::{NativeStore, chunk::Chunk};
 use crate::error::{ErrorKind, FsError, Result};
@@ -39,6 +40,7 @@ pub(super) struct StrayBook {
     counted: Option<Count>,
     /// Somebody has said that strays may go: in this round, or in the next.
     confirmed: Confirmed,
+    pub(super) master: MasterData,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +74,8 @@ impl StrayBook {
         let rows = txn.scan(STRAYS, &[], TABLE_END, limits::STRAYS_KNOWN_MAX)?;
         let strays =
             rows.into_iter().map(|(key, record)| Ok((decode_key(&key)?, decode(&record)?)));
-        Ok(Self { strays: strays.collect::<Result<_>>()?, ..Self::default() })
+        let (strays, master) = (strays.collect::<Result<_>>()?, MasterData::load(txn)?);
+        Ok(Self { strays, master, ..Self::default() })
     }
 
     /// A chunk is gone.
@@ -80,10 +83,13 @@ impl StrayBook {
         self.strays.remove(key);
     }
 
-    /// Whether there are too many strays, by the last whole round, to be an accident of single files;
-    /// before there was one nobody knows.
+    /// Whether it is the master that has forgotten: its data are older than they were, or there are too
+    /// many strays, by the last whole round, to be an accident of single files; before there was one
+    /// nobody knows.
     fn is_held_back(&self) -> bool {
-        self.counted.is_none_or(Count::is_too_much) || self.seen.is_too_many()
+        self.master.are_older
+            || self.counted.is_none_or(Count::is_too_much)
+            || self.seen.is_too_many()
     }
 
     fn step(&self, key: &ChunkKey, is_stray: bool, now_ms: u64) -> Option<Step> {
@@ -180,8 +186,18 @@ impl NativeStore {
 
     /// Somebody has said that all strays may go: they do in the next round, if they are still
     /// nobody's then.
-    pub fn confirm_strays(&self) {
-        lock(&self.strays).confirmed = Confirmed::NextRound;
+    ///
+    /// # Errors
+    /// What the disk says, if it has to be noted that the master's data are the right ones.
+    pub fn confirm_strays(&self) -> Result<()> {
+        let (before, accepted) = {
+            let mut book = lock(&self.strays);
+            book.confirmed = Confirmed::NextRound;
+            let before = book.master;
+            book.master = before.accepted();
+            (before, book.master)
+        };
+        if before.are_older { self.keep_master(accepted) } else { Ok(()) }
     }
 
     /// How many strays there are. `now_ms` is the server's uptime.

@@ -130,7 +130,8 @@ impl FileSystem {
             self.store.sync()?;
         }
         let may_remove_strays = lock(&self.servers).take_confirmation(&server);
-        Ok(Packed(Orders { delete, may_remove_strays }))
+        let commits = self.store.durable_commits();
+        Ok(Packed(Orders { delete, may_remove_strays, commits }))
     }
 
     pub(super) fn report(&self, call: Report) -> Result<Packed<Vec<ChunkKey>>> {

@@ -139,6 +139,34 @@ fn a_chunk_that_cannot_be_loaded_keeps_no_other_one() {
 }
 
 #[test]
+fn a_master_that_was_set_back_removes_nothing_until_somebody_says_so() {
+    let scene = Scene::new(10);
+    let late = 2 * ms(limits::STRAY_KEPT);
+    scene.store.see_master(5000).unwrap();
+    scene.store.see_master(0).unwrap();
+    scene.store.see_master(5000).unwrap();
+    scene.round(1, 0);
+    scene.round(1, 1);
+    assert!(!scene.store.strays(1).is_held_back);
+    scene.store.see_master(4990).unwrap();
+    let scene = scene.again();
+    // It has as many commits again by now, but they are others.
+    scene.store.see_master(6000).unwrap();
+    for now_ms in [2, late, late + 1] {
+        scene.round(1, now_ms);
+    }
+    assert_eq!((scene.keys().len(), scene.set_aside().len()), (10, 0));
+    assert!(scene.store.strays(late).is_held_back);
+
+    scene.store.confirm_strays().unwrap();
+    scene.store.see_master(6001).unwrap();
+    scene.round(1, late + 2);
+    scene.round(1, late + 3);
+    assert_eq!(scene.keys().len(), 9);
+    assert!(!scene.again().store.strays(late).is_held_back);
+}
+
+#[test]
 fn who_waits_for_a_chunk_that_is_set_aside_gets_it_back() {
     let scene = Scene::new(1);
     let grace_ms = ms(limits::STRAY_GRACE);
@@ -180,7 +208,7 @@ fn nothing_goes_when_there_are_too_many_until_somebody_says_so() {
     assert!(status.is_held_back);
     assert_eq!((status.strays, status.removed_in_s), (many, None));
 
-    scene.store.confirm_strays();
+    scene.store.confirm_strays().unwrap();
     // Not in the middle of a round: those that were seen in it are not known to be strays still.
     scene.store.learn_strays(&[key(1)], &[key(1)], late + 2).unwrap();
     assert_eq!(scene.keys().len() as u64, many + 10);
