@@ -77,8 +77,8 @@ pub struct FileSystem {
     servers: Mutex<Servers>,
     /// Chunks that a server is being asked to make of what it has: no file has them yet.
     arriving: Arc<Mutex<BTreeSet<Arrival>>>,
-    /// Servers that were refused, as the log was told.
-    refusals: RateLimit,
+    /// What servers make it say again and again.
+    limit: RateLimit,
     /// Inodes without a name, and since when, by [`clock::uptime`].
     orphans: Mutex<BTreeMap<Ino, Timestamp>>,
     /// Whether new numbers can be given out.
@@ -168,7 +168,7 @@ impl FileSystem {
             locks,
             servers: Mutex::new(servers),
             arriving: Arc::default(),
-            refusals: RateLimit::default(),
+            limit: RateLimit::default(),
             orphans: Mutex::new(orphans),
             has_life,
             shutdown: shutdown.clone(),

@@ -68,7 +68,7 @@ impl FileSystem {
     pub(super) fn tell_refusal(&self, url: &ServerUrl, error: &FsError) {
         // It tries again every few seconds.
         let line = format!("refused the chunk server at {url}: {error}");
-        self.refusals.warn(&line, || line.clone());
+        self.limit.warn(&line, || line.clone());
     }
 
     /// Whether records name the server by the URL at which it is, because they are older than its
@@ -204,10 +204,9 @@ impl FileSystem {
         let is_ahead =
             self.store.write(|txn| Namespace::new(txn, now).see_foreign_chunk(*latest))?;
         if is_ahead {
-            tracing::warn!(
-                "chunk servers hold files that this master has never made: its data are older than \
-                 theirs; bring back newer ones if there are any. No chunk is lost meanwhile"
-            );
+            let line = "chunk servers hold files that this master has never made: its data are older \
+                        than theirs; bring back newer ones if there are any. No chunk is lost meanwhile";
+            self.limit.warn(line, || line.to_owned());
             // The numbers begin anew behind theirs.
             self.keep_numbers()?;
         }
