@@ -46,6 +46,11 @@ impl RateLimit {
         }
     }
 
+    /// Warns with a line that is the same each time.
+    pub fn warn_line(&self, line: &str) {
+        self.warn(line, || line.to_owned());
+    }
+
     /// Whether it is time to tell of something, and how often it was not told since the last time.
     fn take_turn(&self, what: &str, now: Instant) -> Option<u64> {
         let mut all = self.told();

@@ -170,8 +170,8 @@ fn an_older_master_gives_out_no_number_again_and_counts_what_it_does_not_know() 
     assert!(before.iter().all(|old| is_there(&old)), "nothing is gone");
 }
 
-#[test]
-fn a_copy_of_a_server_is_not_taken_for_it() {
+/// A cluster with one chunk server, which is there, and a directory with a copy of its data.
+fn copied_server() -> (Cluster, tempfile::TempDir) {
     let mut cluster = Cluster::start(&Kind::Rust, 1);
     write_files(&cluster);
     cluster.chunks[0].process.kill();
@@ -179,6 +179,12 @@ fn a_copy_of_a_server_is_not_taken_for_it() {
     copy(&data_of(&cluster.chunks[0]), &dir.path().join("data"));
     cluster.chunks[0].start_again();
     wait_until("the server is back", SOON, || are_whole(&cluster));
+    (cluster, dir)
+}
+
+#[test]
+fn a_copy_of_a_server_is_not_taken_for_it() {
+    let (cluster, dir) = copied_server();
     let copied = cluster.chunk_in(dir.path());
     wait_until("the copy is told so", SOON, || copied.process.log().contains("is a copy"));
     assert!(are_whole(&cluster));
@@ -188,13 +194,7 @@ fn a_copy_of_a_server_is_not_taken_for_it() {
 
 #[test]
 fn a_copy_that_was_started_more_often_is_not_taken_for_the_server_either() {
-    let mut cluster = Cluster::start(&Kind::Rust, 1);
-    write_files(&cluster);
-    cluster.chunks[0].process.kill();
-    let dir = tempfile::tempdir().expect("a place for the copy");
-    copy(&data_of(&cluster.chunks[0]), &dir.path().join("data"));
-    cluster.chunks[0].start_again();
-    wait_until("the server is back", SOON, || are_whole(&cluster));
+    let (mut cluster, dir) = copied_server();
     let mut copied = cluster.chunk_in(dir.path());
     for times in 1..=3 {
         let is_told = || copied.process.log().matches("is a copy").count() >= times;

@@ -263,10 +263,7 @@ impl Heart {
         let age_ms = u128::from(now_ms.saturating_sub(pulse.uptime_kept_ms));
         if age_ms >= limits::UPTIME_PERIOD.as_millis() {
             let who = Arc::clone(&self.who);
-            let kept = in_background(move || who.keep_uptime()).await;
-            if let Err(error) = kept {
-                tracing::debug!("the uptime is not noted: {error}");
-            }
+            noted(in_background(move || who.keep_uptime()).await);
             pulse.uptime_kept_ms = now_ms;
         }
         now_ms
@@ -285,7 +282,7 @@ impl Heart {
 /// What could not be noted, as on a full disk, counts until the server is restarted.
 fn noted(outcome: Result<()>) {
     if let Err(error) = outcome {
-        tracing::debug!("what the master says is not noted: {error}");
+        tracing::debug!("the uptime, or what the master says, is not noted: {error}");
     }
 }
 

@@ -4,8 +4,8 @@
 //! them. Two cases are of the kernel's own making: a program waits for pages that are read ahead, and
 //! when that fails the kernel asks for them once more; and who changes a directory waits in the kernel
 //! until the one before is answered; a rename or link holds up several. So whoever comes right behind a
-//! request on the same inode that was not answered in time has waited as long as that one, and gets what is left, which is next to
-//! nothing. It may still be answered, if the servers are back.
+//! request on the same inode that was not answered in time has waited as long as that one, and gets
+//! what is left, which is next to nothing. It may still be answered, if the servers are back.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

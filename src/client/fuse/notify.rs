@@ -58,8 +58,7 @@ impl KernelNotify {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                let line = "the kernel is slow to hear of changes";
-                self.told_log.warn(line, || line.to_owned());
+                self.told_log.warn_line("the kernel is slow to hear of changes");
             }
         }
     }

@@ -55,8 +55,7 @@ pub async fn keep_numbers_periodically(files: Arc<FileSystem>, shutdown: Cancell
             () = tokio::time::sleep(limits::NUMBERS_PERIOD) => {}
         }
         if let Err(error) = block_in_place(|| files.keep_numbers()) {
-            let line = format!("no inode numbers could be reserved: {error}");
-            limit.warn(&line, || line.clone());
+            limit.warn_line(&format!("no inode numbers could be reserved: {error}"));
         }
     }
 }

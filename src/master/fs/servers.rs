@@ -20,7 +20,7 @@ use crate::store::Purpose;
 use crate::types::{ChunkKey, ClusterId, FileTime, ServerId, ServerUrl};
 
 /// Chunks with the versions that a server has of them.
-pub(super) type Versions = Vec<(ChunkKey, u64)>;
+type Versions = Vec<(ChunkKey, u64)>;
 
 impl FileSystem {
     /// Whether it is worth the while to call a server: not if it was there and is silent now.
@@ -67,8 +67,7 @@ impl FileSystem {
     /// Says that a server was refused.
     pub(super) fn tell_refusal(&self, url: &ServerUrl, error: &FsError) {
         // It tries again every few seconds.
-        let line = format!("refused the chunk server at {url}: {error}");
-        self.limit.warn(&line, || line.clone());
+        self.limit.warn_line(&format!("refused the chunk server at {url}: {error}"));
     }
 
     /// Whether records name the server by the URL at which it is, because they are older than its
@@ -204,9 +203,10 @@ impl FileSystem {
         let is_ahead =
             self.store.write(|txn| Namespace::new(txn, now).see_foreign_chunk(*latest))?;
         if is_ahead {
-            let line = "chunk servers hold files that this master has never made: its data are older \
-                        than theirs; bring back newer ones if there are any. No chunk is lost meanwhile";
-            self.limit.warn(line, || line.to_owned());
+            self.limit.warn_line(
+                "chunk servers hold files that this master has never made: its data are older than \
+                 theirs; bring back newer ones if there are any. No chunk is lost meanwhile",
+            );
             // The numbers begin anew behind theirs.
             self.keep_numbers()?;
         }

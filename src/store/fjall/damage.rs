@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use sfa::Reader;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::database::journals;
+
 /// Bytes that are read at once.
 const READ_SIZE: usize = 1 << 20;
 
@@ -124,18 +126,6 @@ fn checksum(path: &Path) -> io::Result<u128> {
             size => hash.update(&bytes[..size]),
         }
     }
-}
-
-fn journals(store: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut journals = Vec::new();
-    for entry in fs::read_dir(store)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            journals.push(path);
-        }
-    }
-    journals.sort();
-    Ok(journals)
 }
 
 #[cfg(test)]

@@ -173,20 +173,22 @@ fn with_damage(error: &Error, damage: impl FnOnce() -> String) -> FsError {
     }
 }
 
-/// The journal that commits go to: the one with the highest number, `<number>.jnl`.
+/// The journal that commits go to: the last one.
 fn newest_journal(path: &Path) -> io::Result<PathBuf> {
-    let mut newest: Option<(u64, PathBuf)> = None;
+    journals(path)?.pop().ok_or_else(|| io::Error::other("the store has no journal"))
+}
+
+/// The journals of a store, `<number>.jnl`, in the order of their numbers.
+pub(super) fn journals(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut journals: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
         let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
         let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-        if let Some(number) = number.filter(|_| is_journal)
-            && newest.as_ref().is_none_or(|(newest, _)| *newest < number)
-        {
-            newest = Some((number, path));
-        }
+        journals.extend(number.filter(|_| is_journal).map(|number| (number, path)));
     }
-    newest.map(|(_, path)| path).ok_or_else(|| io::Error::other("the store has no journal"))
+    journals.sort_unstable();
+    Ok(journals.into_iter().map(|(_, path)| path).collect())
 }
 
 struct Reading<'a> {
